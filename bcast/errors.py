@@ -1,0 +1,84 @@
+"""What can go wrong, as one tree.
+
+::
+
+    BcastError
+    ├── ArgumentError       what was asked for cannot be (exit status 2)
+    ├── InterfaceError      no such interface, or none that can be used (3)
+    ├── SocketError         the system refused a socket operation (3)
+    │   ├── PortTakenError  somebody else has the port and doesn't share it
+    │   └── TooLargeError   the payload doesn't fit the interface's MTU
+    └── CaptureError        a capture file is damaged, or can't be written (3)
+
+Every error is a sentence that a person can act on: ``str(error)`` says what happened and,
+where something can be done about it, what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentError",
+    "BcastError",
+    "CaptureError",
+    "InterfaceError",
+    "PortTakenError",
+    "SocketError",
+    "TooLargeError",
+]
+
+
+class BcastError(Exception):
+    """Base of all errors that bcast raises on purpose.
+
+    ``message`` says what happened, ``advice`` what to do about it (may be empty).
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message, advice)
+        self.message = message
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.advice}" if self.advice else self.message
+
+
+class ArgumentError(BcastError, ValueError):
+    """An argument is malformed, out of range, or contradicts another one."""
+
+
+class InterfaceError(BcastError):
+    """No interface fits an expression, or none of those selected can be used."""
+
+
+class SocketError(BcastError):
+    """The system refused to open, set up or use a socket.
+
+    ``error`` is the symbolic errno (``"ENETUNREACH"``), ``interface`` the name of the
+    interface concerned, ``operation`` what was tried (``"bind to port 2222"``).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        advice: str = "",
+        *,
+        error: str = "",
+        interface: str = "",
+        operation: str = "",
+    ) -> None:
+        super().__init__(message, advice)
+        self.error = error
+        self.interface = interface
+        self.operation = operation
+
+
+class PortTakenError(SocketError):
+    """Another program has the port and doesn't share it (EADDRINUSE)."""
+
+
+class TooLargeError(SocketError):
+    """The payload doesn't fit into one unfragmented datagram on the interface (EMSGSIZE)."""
+
+
+class CaptureError(BcastError):
+    """A capture file can't be read or written, or isn't one."""

@@ -1,0 +1,122 @@
+"""Socket factories: one socket per interface and family, bound to it as well as the system can.
+
+Layer 4. The platform's file is chosen once, here; nothing else in bcast asks for the platform's
+options. Only `bcast.datagram` and `bcast.errors` may be imported from outside this folder.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import ExitStack
+
+from bcast.datagram import Family, Group, Interface, IPAddress
+from bcast.errors import ArgumentError
+from bcast.sockets.plan import Create, Plan, Platform, execute
+
+__all__ = ["RECEIVE_BUFFER", "open_receivers", "open_sender", "platform"]
+
+#: Bytes of receive buffer that are asked for: 4 MiB hold some 5,000 datagrams of 200 bytes, the
+#: burst of replies that a large network answers a probe with.
+RECEIVE_BUFFER = 4 * 1024 * 1024
+
+
+def _choose() -> Platform:
+    if sys.platform == "darwin":
+        from bcast.sockets import darwin
+
+        return darwin
+    if sys.platform == "win32":
+        from bcast.sockets import windows
+
+        return windows
+    if sys.platform.startswith(("freebsd", "openbsd", "netbsd")):
+        from bcast.sockets import bsd
+
+        return bsd.system(sys.platform)
+    if sys.platform.startswith("sunos"):
+        from bcast.sockets import illumos
+
+        return illumos
+    from bcast.sockets import linux
+
+    return linux
+
+
+platform: Platform = _choose()
+
+
+def open_sender(
+    interface: Interface,
+    family: Family,
+    *,
+    source: IPAddress,
+    source_port: int = 0,
+    ttl: int | None = None,
+    loop: bool = True,
+    share: bool = False,
+    create: Create = socket.socket,
+) -> socket.socket:
+    """Opens a non-blocking UDP socket that sends out of ``interface`` from ``source``.
+
+    It may broadcast, never fragments, and receives replies with arrival interface, TTL and
+    kernel time where the system has them. ``ttl`` (1..255) is for every destination; None means
+    1 for groups and the system's own for the rest. ``loop``: whether what is sent to a group
+    reaches this host's own members too (broadcasts always do). ``share`` lets others bind the
+    same ``source_port``.
+
+    Raises `ArgumentError` for a source of another family, `SocketError` or `PortTakenError` with
+    nothing left open.
+    """
+    if source.version != family:
+        raise ArgumentError(f"{source} is not an IPv{family} address")
+    steps = platform.sender_steps(
+        interface,
+        family,
+        source=source,
+        source_port=source_port,
+        ttl=ttl,
+        loop=loop,
+        share=share,
+    )
+    return execute(Plan(interface, family, steps), create)
+
+
+def open_receivers(
+    interface: Interface,
+    family: Family,
+    *,
+    port: int,
+    groups: tuple[Group, ...] = (),
+    share: bool = True,
+    buffer: int = RECEIVE_BUFFER,
+    create: Create = socket.socket,
+) -> list[socket.socket]:
+    """Opens the non-blocking UDP sockets that receive on ``port`` of ``interface``.
+
+    Broadcast and unicast arrive on the last one; the others exist only because one socket can't
+    join more than a number of groups (20 on Linux), and may get copies of broadcasts that their
+    reader has to drop. Without groups, and with up to that number, it is one socket. ``buffer``
+    is the receive buffer to ask for, in bytes.
+
+    Raises `ArgumentError` for a group of another family, `SocketError` or `PortTakenError` with
+    nothing left open.
+    """
+    for group in groups:
+        if group.family is not family:
+            raise ArgumentError(f"{group} is not an IPv{family} group")
+    size = platform.GROUPS_PER_SOCKET
+    chunks = [groups[start : start + size] for start in range(0, len(groups), size)] or [()]
+    with ExitStack() as opened:
+        sockets = []
+        # Unicast goes to the socket that was bound last (measured on Linux), so the first
+        # chunk's socket, the one that keeps everything, is opened last.
+        for chunk in reversed(chunks):
+            steps = platform.receiver_steps(
+                interface, family, port=port, groups=chunk, share=share, buffer=buffer
+            )
+            made = execute(Plan(interface, family, steps), create)
+            opened.callback(made.close)
+            sockets.append(made)
+        opened.pop_all()
+    return sockets
