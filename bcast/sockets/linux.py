@@ -214,9 +214,7 @@ def _join(interface: Interface, group: Group) -> SetOption:
         return SetOption(level, MCAST_JOIN_SOURCE_GROUP, request, f"membership of {group}", joined)
     if group.family is Family.IPV4:
         request = struct.pack("=4s4si", group.address.packed, b"\0" * 4, index)
-        return SetOption(
-            IPPROTO_IP, IP_ADD_MEMBERSHIP, request, f"membership of {group}", joined
-        )
+        return SetOption(IPPROTO_IP, IP_ADD_MEMBERSHIP, request, f"membership of {group}", joined)
     request = struct.pack("=16sI", group.address.packed, index)
     return SetOption(IPPROTO_IPV6, IPV6_JOIN_GROUP, request, f"membership of {group}", joined)
 
@@ -264,4 +262,4 @@ def read_arrival(family: Family, ancillary: Ancillary) -> Arrival:
 
 def all_hosts(address: Address) -> tuple[IPv4Address | None, tuple[SetOption, ...]]:
     """See `Platform`: a bound socket sends 255.255.255.255 out of its interface."""
-    return (IPv4Address("255.255.255.255") if address.broadcast else None), ()
+    return IPv4Address("255.255.255.255"), ()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import NamedTuple, Protocol
 
@@ -56,7 +57,8 @@ class Bind(NamedTuple):
     address: tuple[str, int] | tuple[str, int, int, int]
 
 
-class Verify(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Verify:
     """The index must still belong to the interface of that name (``if_indextoname``)."""
 
     index: int
@@ -77,7 +79,8 @@ class Plan(NamedTuple):
     steps: tuple[Step, ...]
 
 
-class Arrival(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Arrival:
     """What the control messages of one datagram said; None where they said nothing.
 
     ``destination`` is the packed address in the IP header, ``local`` the packed address of ours
@@ -135,9 +138,10 @@ class Platform(Protocol):
     def all_hosts(self, address: Address) -> tuple[IPv4Address | None, tuple[SetOption, ...]]:
         """Where to send so that all hosts of ``address``'s network receive it.
 
-        The destination (255.255.255.255 where the platform sends that out of a bound socket,
-        else the directed broadcast address, None if there is none) and the options to set on
-        a sender's socket before sending there.
+        ``address`` is of an interface that can broadcast. Returns the destination
+        (255.255.255.255 where the platform sends that out of a bound socket, else the directed
+        broadcast address, None if there is none) and the options to set on a sender's socket
+        before sending there.
         """
 
 

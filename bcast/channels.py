@@ -1,0 +1,257 @@
+"""The sockets of a receiver, interface by interface, kept in step with the interfaces.
+
+Layer 5. No clock and no selector: `bcast.receiver` has both and says when to follow.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bcast.datagram import Family, Group, Interface
+from bcast.errors import SocketError
+from bcast.interfaces import InterfaceChange, InterfaceRemoved, select
+from bcast.sockets import open_receivers
+from bcast.sockets.transfer import drop_counter
+
+__all__ = [
+    "Channel",
+    "Channels",
+    "InterfaceFailed",
+    "InterfaceState",
+    "InterfaceStatistics",
+    "Notice",
+    "Statistics",
+    "listed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceFailed:
+    """A socket of a selected interface could not be opened; it is tried again every second."""
+
+    interface: Interface
+    error: SocketError
+
+    @property
+    def sentence(self) -> str:
+        return str(self.error)
+
+
+#: What a receiver tells about its interfaces.
+Notice = InterfaceChange | InterfaceFailed
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceState:
+    """What a receiver's interface is doing: receiving, not there for now, or refused."""
+
+    interface: Interface
+    state: Literal["ready", "waiting", "failed"]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceStatistics:
+    """Counts of one interface (by name). ``kernel_drops``: None where the system doesn't count.
+
+    ``buffer`` is the receive buffer that the system granted, in bytes, 0 if none is open.
+    """
+
+    datagrams: int = 0
+    bytes: int = 0
+    kernel_drops: int | None = None
+    buffer: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counts since the receiver was opened.
+
+    ``kernel_drops`` are datagrams that arrived here and found the receive buffer full: not lost
+    by the network. ``filtered`` came from a source that isn't wanted.
+    """
+
+    datagrams: int
+    bytes: int
+    kernel_drops: int | None
+    filtered: int
+    interfaces: dict[str, InterfaceStatistics]
+
+
+class Channel:
+    """The open sockets of one interface.
+
+    Several of one family only where the groups don't fit one socket; all but the last are then
+    there for their groups only.
+    """
+
+    def __init__(self, interface: Interface) -> None:
+        self.interface = interface
+        self.sockets: dict[Family, list[socket.socket]] = {}
+        self.error: SocketError | None = None
+        self._counters: list[Callable[[], int]] = []
+
+    def add(self, family: Family, opened: list[socket.socket]) -> None:
+        self.sockets[family] = opened
+        self._counters += [c for c in map(drop_counter, opened) if c is not None]
+
+    @property
+    def drops(self) -> int | None:
+        """What the kernel dropped from these sockets; None where it doesn't count."""
+        return sum(read() for read in self._counters) if self._counters else None
+
+    @property
+    def buffer(self) -> int:
+        """The receive buffer that was granted, in bytes (the smallest of all sockets)."""
+        granted = [
+            one.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            for opened in self.sockets.values()
+            for one in opened
+        ]
+        return min(granted, default=0)
+
+    @property
+    def state(self) -> InterfaceState:
+        if self.error is not None and not self.sockets:
+            return InterfaceState(self.interface, "failed", str(self.error))
+        if self.interface.blocked:
+            return InterfaceState(self.interface, "waiting", self.interface.blocked)
+        return InterfaceState(self.interface, "ready", str(self.error) if self.error else "")
+
+    def close(self) -> None:
+        self._counters.clear()
+        for opened in self.sockets.values():
+            for one in opened:
+                one.close()
+        self.sockets.clear()
+
+
+class Channels:
+    """All channels of a receiver: opened for what is selected, closed for what is gone.
+
+    ``opened`` is called with each new socket and whether it is there for its groups only,
+    ``closing`` with each channel before its sockets are closed.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int,
+        families: Sequence[Family],
+        groups: Sequence[Group],
+        include: Sequence[str] | None,
+        exclude: Sequence[str] | None,
+        share: bool,
+        buffer: int,
+        opened: Callable[[Channel, socket.socket, bool], None],
+        closing: Callable[[Channel], None],
+    ) -> None:
+        self.by_index: dict[int, Channel] = {}
+        #: The interfaces received on, by index: what a reader needs to know.
+        self.interfaces: dict[int, Interface] = {}
+        self._port = port
+        self._families = families
+        self._groups = groups
+        self._include = include
+        self._exclude = exclude
+        self._share = share
+        self._buffer = buffer
+        self._opened = opened
+        self._closing = closing
+        self._gone: dict[str, Interface] = {}
+
+    def open(self, chosen: Sequence[Interface]) -> list[Notice]:
+        """Opens what isn't open yet of the interfaces ``chosen``."""
+        notices: list[Notice] = []
+        for interface in chosen:
+            channel = self.by_index.get(interface.index)
+            if channel is None:
+                channel = self.by_index[interface.index] = Channel(interface)
+                self.interfaces[interface.index] = interface
+                self._gone.pop(interface.name, None)
+            before, channel.error = channel.error, None
+            for family in self._families:
+                self._open_family(channel, family)
+            if channel.error is not None and str(channel.error) != str(before):
+                notices.append(InterfaceFailed(interface, channel.error))
+        return notices
+
+    def _open_family(self, channel: Channel, family: Family) -> None:
+        interface = channel.interface
+        if family in channel.sockets:
+            return
+        if family is Family.IPV6 and not interface.addresses_of(family):
+            # IPv6 is off there, or the first address is still to come: a change will tell.
+            return
+        try:
+            opened = open_receivers(
+                interface,
+                family,
+                port=self._port,
+                groups=tuple(g for g in self._groups if g.family is family),
+                share=self._share,
+                buffer=self._buffer,
+            )
+        except SocketError as error:
+            channel.error = error
+            return
+        channel.add(family, opened)
+        for one in opened:
+            self._opened(channel, one, one is not opened[-1])
+
+    def follow(
+        self, interfaces: Sequence[Interface], changes: Sequence[InterfaceChange], overran: bool
+    ) -> list[Notice]:
+        """Brings the channels in step with ``interfaces``; returns what is worth telling.
+
+        A channel once open stays as long as its interface exists: its sockets and memberships
+        outlive a link that goes down, a lost address and another name. ``overran`` says that
+        something may have been deleted and created again unseen: then all are opened afresh.
+        """
+        before = set(self.by_index)
+        current = {interface.index: interface for interface in interfaces}
+        replaced = {c.interface.index for c in changes if isinstance(c, InterfaceRemoved)}
+        for index in sorted(before):
+            if overran or index in replaced or index not in current:
+                self.close(index)
+            else:
+                self.by_index[index].interface = self.interfaces[index] = current[index]
+        chosen = select(interfaces, self._include, self._exclude, require=False).chosen
+        kept = [channel.interface for channel in self.by_index.values()]
+        failures = self.open(list({i.index: i for i in (*kept, *chosen)}.values()))
+        ours = before | set(self.by_index)
+        return [c for c in changes if c.interface.index in ours] + failures
+
+    @property
+    def failing(self) -> bool:
+        """Whether something is to be tried again."""
+        return any(channel.error is not None for channel in self.by_index.values())
+
+    @property
+    def states(self) -> tuple[InterfaceState, ...]:
+        gone = (InterfaceState(i, "waiting", "gone") for i in self._gone.values())
+        return (*(channel.state for channel in self.by_index.values()), *gone)
+
+    def close(self, index: int) -> None:
+        """Closes the channel of an interface that is gone."""
+        channel = self.by_index.pop(index)
+        self.interfaces.pop(index, None)
+        # Only what was asked for by name is waited for: containers come and go in thousands.
+        if self._include is not None and channel.interface.name in self._include:
+            self._gone[channel.interface.name] = channel.interface
+        self._closing(channel)
+        channel.close()
+
+    def close_all(self) -> None:
+        for index in list(self.by_index):
+            self.close(index)
+
+
+def listed(expressions: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """One expression or several, as several; None stays None."""
+    if expressions is None:
+        return None
+    return (expressions,) if isinstance(expressions, str) else tuple(expressions)

@@ -1,0 +1,132 @@
+"""The command line: parses, calls the library, prints.
+
+Layer 6: a front door; it may import everything of bcast, and nothing of bcast imports it. The
+only place where typer is imported. Each command is a module of its own that is loaded when it
+is run, so that no command pays for the others.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bcast import __version__
+from bcast.errors import ArgumentError, BcastError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["run"]
+
+_COMMANDS = ("interfaces", "send", "listen", "demo")
+
+
+class _Commands(TyperGroup):
+    """Loads a command's module when the command is asked for."""
+
+    # The types of context and command are click's, which typer brings under changing names.
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _COMMANDS:
+            return None
+        module: ModuleType = import_module(f"bcast.cli.{cmd_name}")
+        return typer.main.get_command(module.app)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], _COMMANDS, n=1)
+            advice = f"did you mean '{near[0]}'?" if near else "see bcast --help"
+            raise ArgumentError(f"there is no command '{args[0]}'", advice)
+        return super().resolve_command(ctx, args)
+
+
+_app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"bcast {__version__}")
+        raise typer.Exit
+
+
+@_app.callback()
+def _bcast(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and end."
+        ),
+    ] = False,
+) -> None:
+    """UDP broadcast and multicast discovery, interface by interface.
+
+    Every command has --json, examples in its --help, and ends with 0 (done), 1 (not found),
+    2 (misuse) or 3 (the environment prevents it).
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit status. Prints, and never raises an Exception."""
+    try:
+        typer.main.get_command(_app)(args=list(arguments), prog_name="bcast")
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:
+        status = 0  # whoever read our output has had enough
+    except BcastError as error:
+        _complain(str(error))
+        status = 2 if isinstance(error, ArgumentError) else 3
+    except Exception as error:
+        if "-v" in arguments or "--verbose" in arguments:
+            import traceback
+
+            traceback.print_exc()
+        _complain(
+            f"this is a bug in bcast {__version__} ({type(error).__name__}: {error}): please"
+            " report it with what you did; -v shows where it happened"
+        )
+        status = 70
+    return _flush(status)
+
+
+def _complain(sentence: str) -> None:
+    try:
+        print(f"bcast: {sentence}", file=sys.stderr)
+    except OSError:
+        pass  # nobody is left to tell
+
+
+def _flush(status: int) -> int:
+    """Flushes what is printed; an output that can't take it is told once, not at exit again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            _abandon(stream.fileno())
+        except OSError as error:
+            _abandon(stream.fileno())
+            if stream is sys.stdout:
+                _complain(f"can't write the output: {os.strerror(error.errno or 0)}")
+                status = 3
+    return status
+
+
+def _abandon(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)

@@ -1,0 +1,122 @@
+"""``bcast interfaces``."""
+
+from __future__ import annotations
+
+import select as system
+from ipaddress import IPv4Address
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from bcast.cli.options import Exclude, Interfaces, Json, Quiet, Verbose
+from bcast.cli.output import Output, interface_object
+from bcast.datagram import Interface
+from bcast.destinations import ALL_HOSTS, DEFAULT_GROUPS
+from bcast.interfaces import kernel_choice, list_interfaces, select
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples:  bcast interfaces  |  bcast interfaces --explain  |"
+    "  bcast interfaces -i 'eth*' --json  |  bcast interfaces --watch"
+)
+def interfaces(
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add what the kernel alone would choose.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on and print changes.")] = False,
+    interface: Interfaces = None,
+    exclude: Exclude = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """List the interfaces: what they are, and whether they are used or why not."""
+    output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
+    listed = list_interfaces()
+    shown: tuple[Interface, ...] = tuple(listed)
+    if interface or exclude:
+        chosen = select(listed, interface or "all", exclude or None, require=False)
+        # Asked for by name, an interface is shown even if it can't be used; one that doesn't
+        # exist is an error here as everywhere.
+        if interface:
+            select(listed, interface, exclude or None)
+        indexes = {i.index for i in chosen.chosen} | {
+            s.interface.index for s in chosen.skipped if s.reason != "excluded"
+        }
+        shown = tuple(i for i in listed if i.index in indexes)
+    if as_json:
+        for one in shown:
+            output.result("", interface_object(one, "present"))
+    else:
+        for line in _table(shown):
+            output.result(line, {})
+    if explain:
+        _explain(output, listed)
+    if watch:
+        _watch(output)
+
+
+def _table(shown: tuple[Interface, ...]) -> list[str]:
+    rows = [("INDEX", "NAME", "KIND", "MTU", "HARDWARE ADDRESS", "FLAGS", "USED")]
+    for one in shown:
+        flags = ",".join(f.name.lower() for f in one.flags if f.name)
+        used = "yes" if one.usable else f"no: {one.reason}"
+        mac = one.hardware_address or "-"
+        rows.append((str(one.index), one.name, str(one.kind), str(one.mtu), mac, flags, used))
+    widths = [max(len(row[i]) for row in rows) for i in range(7)]
+    lines = ["  ".join(v.ljust(w) for v, w in zip(rows[0], widths, strict=True)).rstrip()]
+    for one, row in zip(shown, rows[1:], strict=True):
+        lines.append("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip())
+        for address in one.addresses:
+            broadcast = f"  broadcast {address.broadcast}" if address.broadcast else ""
+            tentative = "  (still being checked)" if address.tentative else ""
+            lines.append(f"       {address}{broadcast}{tentative}")
+    return lines
+
+
+def _explain(output: Output, listed: tuple[Interface, ...]) -> None:
+    for destination in (ALL_HOSTS, *(group.address for group in DEFAULT_GROUPS)):
+        choice = kernel_choice(destination, listed)
+        what = "a broadcast" if destination == ALL_HOSTS else "a group"
+        if isinstance(destination, IPv4Address) or choice is not None:
+            where = choice.name if choice else "none: it has no route"
+            output.result(
+                f"{destination} ({what}): the kernel alone would choose {where}",
+                {
+                    "event": "route",
+                    "destination": str(destination),
+                    "interface": choice.name if choice else None,
+                },
+            )
+    if not output.as_json:
+        usable = ", ".join(one.name for one in listed if one.usable) or "none"
+        output.result(f"bcast sends out of each usable interface: {usable}", {})
+
+
+def _watch(output: Output) -> None:
+    from bcast.cli.interruption import interruptible
+    from bcast.interfaces import InterfaceAdded, InterfaceRemoved, InterfaceWatcher
+
+    with interruptible() as stopped, InterfaceWatcher(now=monotonic()) as watcher:
+        output.remark("watching for changes; Ctrl-C ends")
+        while not stopped.is_set():
+            due = watcher.due()
+            wait = 3600.0 if due is None else max(0.0, due - monotonic())
+            readable = [f for f in (watcher.fileno(), stopped.fileno()) if f >= 0]
+            ready, _, _ = system.select(readable, [], [], wait)
+            if watcher.fileno() in ready:
+                watcher.wake(monotonic())
+            for change in watcher.changes(monotonic()):
+                kind = (
+                    "added"
+                    if isinstance(change, InterfaceAdded)
+                    else "removed"
+                    if isinstance(change, InterfaceRemoved)
+                    else "changed"
+                )
+                output.result(change.sentence, interface_object(change.interface, kind))

@@ -1,0 +1,58 @@
+"""``bcast listen --read``: shows a capture as if it arrived now."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from bcast.capture import CaptureReader
+from bcast.cli.output import Output
+from bcast.cli.show import JsonFormat, TextFormat
+from bcast.destinations import check_port
+from bcast.networks import contains, parse_networks
+
+__all__ = ["replay"]
+
+
+def replay(
+    output: Output,
+    path: str,
+    *,
+    shape: str,
+    count: int | None,
+    sources: Sequence[str],
+    port: int | None,
+) -> None:
+    """Shows the datagrams of a capture file (``-``: standard input)."""
+    networks = parse_networks(sources)
+    if port is not None:
+        check_port(port)
+    form = JsonFormat() if output.as_json else TextFormat(shape)
+    shown = size = filtered = 0
+    with CaptureReader.open(path) as reader:
+        for datagram in reader:
+            if (networks and not contains(networks, datagram.source.address)) or (
+                port is not None and datagram.destination.port != port
+            ):
+                filtered += 1
+                continue
+            sys.stdout.write(form.datagram(datagram))
+            shown += 1
+            size += len(datagram.payload)
+            if shown == count:
+                break
+        sys.stdout.flush()
+        skipped = dict(reader.skipped)
+    if reader.truncated:
+        output.remark(f"{path} ends in the middle of a block: whoever wrote it was cut off")
+    event = {
+        "event": "summary",
+        "datagrams": shown,
+        "bytes": size,
+        "kernel_drops": reader.drops,
+        "rejected": sum(skipped.values()),
+        "filtered": filtered,
+    }
+    reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(skipped.items()))
+    rejected = f"; rejected {sum(skipped.values())} ({reasons})" if reasons else ""
+    output.event(f"{shown} datagrams, {size} bytes; kernel drops {reader.drops}{rejected}", event)

@@ -1,0 +1,215 @@
+"""Where to send: what a person may name, and the addresses it means on one interface.
+
+Layer 2: pure; imports only the values.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
+
+from bcast.datagram import Address, Family, Group, Interface, InterfaceFlag, IPAddress
+from bcast.errors import ArgumentError
+
+__all__ = [
+    "ALL_HOSTS",
+    "DEFAULT_GROUPS",
+    "DEFAULT_PORT",
+    "Destination",
+    "Target",
+    "check_port",
+    "check_ttl",
+    "parse_destination",
+    "parse_group",
+    "targets",
+]
+
+#: The port and groups of bcast's own protocol. Not registered with IANA; all are configurable.
+DEFAULT_PORT = 28232
+DEFAULT_GROUPS = (
+    Group(IPv4Address("239.255.110.72")),
+    Group(IPv6Address("ff12::fd99:4222")),
+)
+
+#: The limited broadcast address (RFC 919, section 7).
+ALL_HOSTS = IPv4Address("255.255.255.255")
+
+_KEYWORDS = ("all-hosts", "subnet", "both")
+
+
+class Destination(NamedTuple):
+    """A parsed ``--to``: one of the broadcast keywords, a group, or a host.
+
+    ``scope`` is the interface (name or index) that a link-local address was written with.
+    """
+
+    keyword: str
+    address: IPAddress | None = None
+    scope: str = ""
+
+    @property
+    def family(self) -> Family:
+        return Family.IPV4 if self.address is None else Family(self.address.version)
+
+    @property
+    def is_group(self) -> bool:
+        return self.address is not None and self.address.is_multicast
+
+    def __str__(self) -> str:
+        return self.keyword
+
+
+class Target(NamedTuple):
+    """One datagram's way: from ``source`` to ``destination``.
+
+    ``all_hosts`` marks the limited broadcast, which a platform may have to address differently.
+    """
+
+    source: Address
+    destination: IPAddress
+    all_hosts: bool = False
+
+
+def check_port(port: int, what: str = "port", *, least: int = 1) -> int:
+    """Returns ``port`` if it is in ``least``..65535; raises `ArgumentError` otherwise."""
+    if not least <= port <= 65_535:
+        raise ArgumentError(f"{what} {port} doesn't exist", f"use a number from {least} to 65535")
+    return port
+
+
+def check_ttl(ttl: int | None) -> int | None:
+    """Returns ``ttl`` if it is None or in 1..255; raises `ArgumentError` otherwise."""
+    if ttl is not None and not 1 <= ttl <= 255:
+        raise ArgumentError(f"TTL {ttl} is out of range", "use a number from 1 to 255")
+    return ttl
+
+
+def parse_group(text: str) -> Group:
+    """Parses ``GROUP`` or ``SOURCE@GROUP`` (source-specific, RFC 4607).
+
+    Raises `ArgumentError` if it isn't a multicast address, or the source isn't a host of the
+    same family.
+    """
+    before, at, after = text.rpartition("@")
+    try:
+        group = ip_address(after.partition("%")[0])
+        source = ip_address(before) if at else None
+    except ValueError:
+        raise ArgumentError(
+            f"'{text}' is not a group", "write one as 239.1.2.3, ff12::1234 or SOURCE@GROUP"
+        ) from None
+    if not group.is_multicast:
+        raise ArgumentError(
+            f"{group} is not a multicast address",
+            "groups are 224.0.0.0 to 239.255.255.255 and ff00::/8; broadcast needs no group",
+        )
+    if source is not None and (source.is_multicast or source.version != group.version):
+        raise ArgumentError(f"{source} can't be the source of {group}", "name an IP host address")
+    return Group(group, source)
+
+
+def parse_destination(text: str, family: Family | None = None) -> Destination:
+    """Parses ``all-hosts``, ``subnet``, ``both``, a group or the address of a host.
+
+    ``family`` is what ``-4`` or ``-6`` asked for. Raises `ArgumentError` if the text is none of
+    these, or is of the other family.
+    """
+    if text in _KEYWORDS:
+        if family is Family.IPV6:
+            raise ArgumentError(
+                f"IPv6 has no broadcast, so '{text}' doesn't go with -6",
+                "use --to ff02::1, the group of all nodes",
+            )
+        return Destination(text)
+    plain, _, scope = text.strip("[]").partition("%")
+    try:
+        address = ip_address(plain)
+    except ValueError:
+        raise ArgumentError(
+            f"'{text}' is not a destination",
+            "use all-hosts, subnet, both, a group (239.1.2.3, ff02::1) or a host's IP address",
+        ) from None
+    if address.is_unspecified:
+        raise ArgumentError(f"{address} is not an address to send to", "use all-hosts or a host")
+    if address == ALL_HOSTS:
+        return parse_destination("all-hosts", family)
+    if family is not None and address.version != family:
+        kind = "group" if address.is_multicast else "address"
+        raise ArgumentError(
+            f"{address} is an IPv{address.version} {kind}, which doesn't go with -{family}",
+            f"leave out -{family}, or use an IPv{family} {kind}",
+        )
+    return Destination(text, address, scope)
+
+
+def targets(interface: Interface, to: Destination) -> tuple[Target, ...] | str:
+    """What ``to`` means on one interface, or the reason why it means nothing there."""
+    own = [a for a in interface.addresses_of(to.family) if not a.tentative]
+    if not own:
+        tentative = interface.addresses_of(to.family)
+        return f"no IPv{to.family} address" + (" yet (still being checked)" if tentative else "")
+    if to.scope and to.scope not in (interface.name, str(interface.index)):
+        return f"{to.keyword} is on {to.scope}"
+    if to.address is None:
+        return _broadcasts(interface, own, to.keyword)
+    if to.is_group:
+        able = InterfaceFlag.MULTICAST | InterfaceFlag.LOOPBACK
+        if not interface.flags & able:
+            return "not multicast-capable"
+    return (Target(_source(own, to.address), to.address),)
+
+
+def _broadcasts(
+    interface: Interface, own: list[Address], keyword: str
+) -> tuple[Target, ...] | str:
+    loopback = InterfaceFlag.LOOPBACK in interface.flags
+    if InterfaceFlag.BROADCAST not in interface.flags and not loopback:
+        return "it can't broadcast (point-to-point): send to a group or a host"
+    found = []
+    if keyword in ("all-hosts", "both"):
+        primary = _preferred(own)
+        if loopback:
+            primary = Address(
+                primary.address, primary.prefix_length, _directed(interface, primary)
+            )
+        found.append(Target(primary, ALL_HOSTS, all_hosts=True))
+    if keyword in ("subnet", "both"):
+        seen = set()
+        for address in own:
+            directed = _directed(interface, address)
+            if directed is not None and directed not in seen:
+                seen.add(directed)
+                found.append(Target(address, directed))
+    if not found:
+        return "it has no broadcast address (its prefix is /31 or /32)"
+    return tuple(found)
+
+
+def _directed(interface: Interface, address: Address) -> IPv4Address | None:
+    # Loopback doesn't call itself broadcast-capable but delivers 127.255.255.255.
+    if address.broadcast is None and InterfaceFlag.LOOPBACK in interface.flags:
+        network = address.network.broadcast_address
+        return network if isinstance(network, IPv4Address) else None
+    return address.broadcast
+
+
+def _preferred(own: list[Address]) -> Address:
+    return next((a for a in own if not a.address.is_link_local), own[0])
+
+
+def _source(own: list[Address], destination: IPAddress) -> Address:
+    """The address to send from: one in the destination's network, else one of its scope."""
+    plain = ip_address(destination.packed)
+    for address in own:
+        if plain in address.network:
+            return address
+    if isinstance(destination, IPv6Address) and _is_local(destination):
+        return next((a for a in own if a.address.is_link_local), own[0])
+    return _preferred(own)
+
+
+def _is_local(destination: IPv6Address) -> bool:
+    """Whether an IPv6 destination stays on the link (RFC 4291, 2.5.6; RFC 4007, 5)."""
+    if destination.is_multicast:
+        return destination.packed[1] & 0x0F <= 2
+    return destination.is_link_local

@@ -1,0 +1,389 @@
+"""Receiving on every selected interface at once, through all that may happen to them.
+
+Layer 5: a driver. It owns the selector and the clock; which interface has which sockets is the
+business of `bcast.channels`.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from ipaddress import ip_address
+from time import monotonic
+from types import TracebackType
+
+from bcast.channels import (
+    Channel,
+    Channels,
+    InterfaceState,
+    InterfaceStatistics,
+    Notice,
+    Statistics,
+    listed,
+)
+from bcast.datagram import Datagram, Family, Group, Interface
+from bcast.destinations import DEFAULT_GROUPS, DEFAULT_PORT, check_port, parse_group
+from bcast.errors import ArgumentError
+from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, select
+from bcast.networks import contains, parse_networks
+from bcast.sockets import RECEIVE_BUFFER
+from bcast.sockets.batch import Batch, Row
+from bcast.sockets.transfer import open_reader
+
+__all__ = ["Receiver"]
+
+# A wake-up reads at most this many batches before it hands them over, so that what is held in
+# memory stays bounded under a flood that never lets the queue run empty.
+_DRAIN = 64
+
+# A failed interface is tried again this often, in seconds, if nothing changes before.
+_RETRY = 1.0
+
+# Sources whose verdict is remembered; forged ones would otherwise fill the memory.
+_SOURCES = 4096
+
+
+class _Count:
+    """Running counts of one interface name, over all sockets that it had."""
+
+    def __init__(self) -> None:
+        self.datagrams = 0
+        self.bytes = 0
+        self.drops: int | None = None
+
+
+class Receiver:
+    """Receives datagrams on one port of every selected interface.
+
+    ``interfaces`` and ``exclude`` are selection expressions, one or several; None means the
+    usable interfaces. ``groups``: multicast groups to join, as text (``"239.1.2.3"``,
+    ``"SOURCE@GROUP"``) or `Group`; None means bcast's own. Broadcast and unicast to the port
+    arrive in any case. ``family`` limits to IPv4 or IPv6; ``sources`` to datagrams from some
+    networks. ``share``: whether other programs may listen on the port too. ``buffer`` bytes of
+    receive buffer are asked for on each socket. ``timeout``: iteration ends that many seconds
+    after it began.
+
+    An interface that goes down, is renamed, loses its address, is deleted and created again, or
+    appears later and fits the selection, is followed: see `changes`.
+
+    Iterating yields `Datagram`; `read` gives them in batches. One thread reads; `close` may be
+    called from any other and ends the reading.
+
+    Raises `ArgumentError` for a bad argument, `InterfaceError` if no interface can be used,
+    `SocketError` (`PortTakenError`) if no socket could be opened on any.
+    """
+
+    def __init__(
+        self,
+        interfaces: str | Iterable[str] | None = None,
+        *,
+        port: int = DEFAULT_PORT,
+        groups: Iterable[str | Group] | None = None,
+        exclude: str | Iterable[str] | None = None,
+        family: Family | int | None = None,
+        sources: str | Iterable[str] = (),
+        share: bool = True,
+        buffer: int = RECEIVE_BUFFER,
+        timeout: float | None = None,
+        clock: Callable[[], float] = monotonic,
+        list_interfaces: Callable[[], tuple[Interface, ...]] = list_interfaces,
+    ) -> None:
+        self.port = check_port(port)
+        self.timeout = timeout
+        self._families = (Family.IPV4, Family.IPV6) if family is None else (Family(family),)
+        self._networks = parse_networks(sources)
+        self._clock = clock
+        self._counts: dict[str, _Count] = {}
+        self._filtered = 0
+        self._wanted: dict[bytes, bool] = {}
+        self._changes: list[Notice] = []
+        self._retry: float | None = None
+        self._pending: list[Datagram] = []
+        self._lock = threading.RLock()
+        self._reading = False
+        self._closing = False
+        self._closed = False
+        self._selector = selectors.DefaultSelector()
+        self._wake, self._waker = socket.socketpair()
+        self._channels = Channels(
+            port=port,
+            families=self._families,
+            groups=_groups(groups, self._families),
+            include=listed(interfaces),
+            exclude=listed(exclude),
+            share=share,
+            buffer=buffer,
+            opened=self._register,
+            closing=self._retire,
+        )
+        self._read = open_reader(self._channels.interfaces)
+        self._watcher: InterfaceWatcher | None = None
+        try:
+            self._wake.setblocking(False)
+            self._waker.setblocking(False)
+            self._selector.register(self._wake, selectors.EVENT_READ)
+            self._watcher = InterfaceWatcher(now=clock(), list_interfaces=list_interfaces)
+            if self._watcher.fileno() >= 0:
+                self._selector.register(self._watcher.fileno(), selectors.EVENT_READ)
+            self._selection = select(self._watcher.interfaces, listed(interfaces), listed(exclude))
+            self._changes += self._channels.open(self._selection.chosen)
+            channels = self._channels.by_index.values()
+            if not any(channel.sockets for channel in channels):
+                raise next(channel.error for channel in channels if channel.error)
+            self._retry = clock() + _RETRY if self._channels.failing else None
+        except BaseException:
+            self._release()
+            raise
+
+    def _register(self, channel: Channel, opened: socket.socket, extra: bool) -> None:
+        self._counts.setdefault(channel.interface.name, _Count())
+        self._selector.register(opened, selectors.EVENT_READ, (channel, extra))
+
+    def _retire(self, channel: Channel) -> None:
+        """Takes a channel's sockets out of the selector, and their drops into the counts."""
+        drops = channel.drops
+        if drops is not None:
+            count = self._counts.setdefault(channel.interface.name, _Count())
+            count.drops = (count.drops or 0) + drops
+        for opened in channel.sockets.values():
+            for one in opened:
+                self._selector.unregister(one)
+
+    # -- what is going on ---------------------------------------------------------------------
+
+    @property
+    def selection(self) -> Selection:
+        """What was chosen when the receiver was opened, and what was skipped, with reasons."""
+        return self._selection
+
+    @property
+    def states(self) -> tuple[InterfaceState, ...]:
+        """The interfaces that it receives on, or would."""
+        return self._channels.states
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counts so far; stays readable after `close`."""
+        open_now = {c.interface.name: c for c in self._channels.by_index.values()}
+        interfaces = {}
+        for name, count in self._counts.items():
+            channel = open_now.get(name)
+            both = (count.drops, channel.drops if channel else None)
+            drops = [d for d in both if d is not None]
+            interfaces[name] = InterfaceStatistics(
+                count.datagrams,
+                count.bytes,
+                sum(drops) if drops else None,
+                channel.buffer if channel else 0,
+            )
+        counted = [one.kernel_drops for one in interfaces.values() if one.kernel_drops is not None]
+        return Statistics(
+            sum(one.datagrams for one in interfaces.values()),
+            sum(one.bytes for one in interfaces.values()),
+            sum(counted) if counted else None,
+            self._filtered,
+            interfaces,
+        )
+
+    def changes(self) -> list[Notice]:
+        """What happened to the interfaces since the last call, oldest first."""
+        taken, self._changes = self._changes, []
+        return taken
+
+    # -- receiving ----------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Datagram]:
+        end = None if self.timeout is None else self._clock() + self.timeout
+        while not self._closing:
+            left = None if end is None else max(0.0, end - self._clock())
+            for batch in self.read(left):
+                yield from batch.datagrams()
+            if left == 0.0:
+                return
+
+    def receive(self, timeout: float | None = None) -> Datagram | None:
+        """The next datagram, or None if none arrived within ``timeout`` seconds.
+
+        For a steady stream iterate instead: this reads one datagram a call.
+        """
+        end = None if timeout is None else self._clock() + timeout
+        while not self._closing:
+            if self._pending:
+                return self._pending.pop(0)
+            left = None if end is None else max(0.0, end - self._clock())
+            for batch in self.read(left):
+                self._pending += batch.datagrams()
+            if left == 0.0 and not self._pending:
+                return None
+        return None
+
+    def read(self, timeout: float | None = None) -> list[Batch]:
+        """Waits until something arrived and reads all of it; [] after ``timeout`` seconds.
+
+        Returns early, with [], when an interface changed (see `changes`) or after `close`.
+        """
+        with self._lock:
+            if self._closing:
+                return []
+            self._reading = True
+            try:
+                return self._read_until(None if timeout is None else self._clock() + timeout)
+            finally:
+                self._reading = False
+                if self._closing:
+                    self._release()
+
+    def _read_until(self, end: float | None) -> list[Batch]:
+        while True:
+            now = self._clock()
+            watched = self._watcher.due() if self._watcher else None
+            due = [t for t in (end, watched, self._retry) if t is not None]
+            wait = max(0.0, min(due) - now) if due else None
+            ready = self._selector.select(wait)
+            if self._closing:
+                return []
+            now = self._clock()
+            found = []
+            for key, _ in ready:
+                if key.data is not None:
+                    found.append(key)
+                elif key.fileobj is self._wake:
+                    self._swallow_wakes()
+                elif self._watcher is not None:
+                    self._watcher.wake(now)
+            batches = self._drain(found)
+            self._follow(now)
+            if batches or self._changes or (end is not None and now >= end):
+                return batches
+
+    def _swallow_wakes(self) -> None:
+        try:
+            self._wake.recv(64)
+        except BlockingIOError:
+            pass
+
+    def _drain(self, ready: list[selectors.SelectorKey]) -> list[Batch]:
+        """Reads the ready sockets in turn until all are empty, or enough is at hand."""
+        batches: list[Batch] = []
+        while ready and len(batches) < _DRAIN:
+            still = []
+            for key in ready:
+                channel, extra = key.data
+                opened = key.fileobj
+                assert isinstance(opened, socket.socket)
+                try:
+                    read = self._read(opened, channel.interface, self.port)
+                except OSError:
+                    # Whatever is wrong with the socket, the watcher sees why; meanwhile the
+                    # others go on.
+                    read = []
+                for batch in read:
+                    kept = self._filter(batch, extra)
+                    if kept.payloads:
+                        self._note(kept)
+                        batches.append(kept)
+                if read and len(read[0]) >= 64:
+                    still.append(key)
+            ready = still
+        return batches
+
+    def _filter(self, batch: Batch, extra: bool) -> Batch:
+        if extra:
+            batch = batch.keep(_is_multicast)
+        if self._networks:
+            before = len(batch)
+            batch = batch.keep(self._is_wanted)
+            self._filtered += before - len(batch)
+        return batch
+
+    def _is_wanted(self, row: Row) -> bool:
+        key = row[1]
+        known = self._wanted.get(key)
+        if known is None:
+            address = ip_address(key[4:8] if len(key) == 16 else key[8:24])
+            known = contains(self._networks, address)
+            if len(self._wanted) >= _SOURCES:
+                self._wanted.clear()
+            self._wanted[key] = known
+        return known
+
+    def _note(self, batch: Batch) -> None:
+        count = self._counts.get(batch.interface.name)
+        if count is None:
+            count = self._counts[batch.interface.name] = _Count()
+        count.datagrams += len(batch)
+        count.bytes += batch.size
+
+    def _follow(self, now: float) -> None:
+        """Notices what changed about the interfaces, and tries again what failed."""
+        if self._watcher is None:
+            return
+        due = self._watcher.due()
+        changes = self._watcher.changes(now)
+        overran = due is not None and now >= due and self._watcher.overran
+        if not changes and not overran and (self._retry is None or now < self._retry):
+            return
+        self._changes += self._channels.follow(self._watcher.interfaces, changes, overran)
+        self._retry = now + _RETRY if self._channels.failing else None
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Ends the reading soon. May be called from a signal handler and from any thread."""
+        self._closing = True
+        try:
+            self._waker.send(b"\0")
+        except OSError:
+            pass  # full: it is being woken already; closed: nobody reads any more
+
+    def close(self) -> None:
+        """Ends the reading and closes everything. From any thread; more than once is fine."""
+        self.stop()
+        with self._lock:
+            if not self._reading:
+                self._release()
+
+    def _release(self) -> None:
+        if self._closed:
+            return
+        self._closed = self._closing = True
+        self._channels.close_all()
+        if self._watcher is not None:
+            self._watcher.close()
+        self._selector.close()
+        self._wake.close()
+        self._waker.close()
+
+    def __enter__(self) -> Receiver:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _is_multicast(row: Row) -> bool:
+    first = row[2][0]
+    return first == 0xFF if len(row[2]) == 16 else first & 0xF0 == 0xE0
+
+
+def _groups(groups: Iterable[str | Group] | None, families: Sequence[Family]) -> tuple[Group, ...]:
+    if groups is None:
+        return tuple(group for group in DEFAULT_GROUPS if group.family in families)
+    if isinstance(groups, str):
+        groups = (groups,)
+    parsed = [parse_group(group) if isinstance(group, str) else group for group in groups]
+    for group in parsed:
+        if group.family not in families:
+            wanted = families[0]
+            raise ArgumentError(
+                f"{group} is an IPv{group.family} group, which doesn't go with -{wanted}",
+                f"leave out -{wanted}, or use an IPv{wanted} group",
+            )
+    return tuple(dict.fromkeys(parsed))

@@ -1,0 +1,415 @@
+"""Sending out of every selected interface, and saying for each what became of it.
+
+Layer 5: a driver. Sockets are opened when an interface is first sent through and kept; the
+interfaces are listed again whenever the system says that they changed.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from time import monotonic, sleep, time_ns
+from types import TracebackType
+
+from bcast.channels import listed
+from bcast.datagram import Datagram, Endpoint, Family, Interface, IPAddress
+from bcast.destinations import (
+    DEFAULT_PORT,
+    Destination,
+    Target,
+    check_port,
+    check_ttl,
+    parse_destination,
+    targets,
+)
+from bcast.errors import ArgumentError, InterfaceError, SocketError, TooLargeError
+from bcast.interfaces import InterfaceWatcher, kernel_choice, list_interfaces, select
+from bcast.payload import Template
+from bcast.sockets import open_sender, platform
+from bcast.sockets.advice import socket_error
+from bcast.sockets.batch import Batch
+from bcast.sockets.plan import run_steps
+from bcast.sockets.transfer import open_batch_sender, open_reader
+
+__all__ = ["Failed", "SendResults", "Sender", "Sent", "Skipped"]
+
+# How long a full send buffer is waited for, in seconds, before the datagram is given up.
+_PATIENCE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """``count`` datagrams of ``length`` bytes each left ``interface`` (the last one's length)."""
+
+    interface: Interface
+    source: Endpoint
+    destination: Endpoint
+    length: int
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Nothing was sent through ``interface``, for a reason that isn't an error."""
+
+    interface: Interface
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """``count`` datagrams could not be sent; ``error`` says why and what to do."""
+
+    interface: Interface
+    error: SocketError
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SendResults:
+    """What became of a payload, interface by interface.
+
+    An interface with several destinations (``both``) has a `Sent` or `Failed` for each.
+    """
+
+    sent: tuple[Sent, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    failed: tuple[Failed, ...] = ()
+
+    def raise_if_none(self) -> None:
+        """Raises the first failure, or `InterfaceError`, unless something was sent."""
+        if self.sent:
+            return
+        if self.failed:
+            raise self.failed[0].error
+        reasons = ", ".join(f"{s.interface.name}: {s.reason}" for s in self.skipped)
+        raise InterfaceError(f"nothing was sent ({reasons})", "see bcast interfaces")
+
+
+class _Way:
+    """An open socket of one (interface, family, source)."""
+
+    def __init__(self, opened: socket.socket, interface: Interface) -> None:
+        self.socket = opened
+        self.interface = interface
+        self.port: int = opened.getsockname()[1]
+
+
+class Sender:
+    """Sends datagrams out of every selected interface, each with its own source address.
+
+    ``interfaces`` and ``exclude`` are selection expressions, one or several; None means the
+    usable interfaces. ``family`` limits to IPv4 or IPv6. ``source_port`` 0 lets the system choose
+    (another one for each interface). ``ttl`` 1..255 is for every destination; None means 1 for
+    groups and the system's own for the rest. ``loop``: whether members of a group on this host
+    receive it too (broadcasts always reach this host). ``share`` lets others bind the same
+    ``source_port``.
+
+    Raises `ArgumentError` for a bad argument, `InterfaceError` if no interface can be used.
+    """
+
+    def __init__(
+        self,
+        interfaces: str | Iterable[str] | None = None,
+        *,
+        exclude: str | Iterable[str] | None = None,
+        family: Family | int | None = None,
+        source_port: int = 0,
+        ttl: int | None = None,
+        loop: bool = True,
+        share: bool = False,
+        clock: Callable[[], float] = monotonic,
+        list_interfaces: Callable[[], tuple[Interface, ...]] = list_interfaces,
+    ) -> None:
+        self._include = listed(interfaces)
+        self._exclude = listed(exclude)
+        self._family = None if family is None else Family(family)
+        self._source_port = check_port(source_port, "source port", least=0)
+        self._ttl = check_ttl(ttl)
+        self._loop = loop
+        self._share = share
+        self._clock = clock
+        self._ways: dict[tuple[int, Family | IPAddress, bool], _Way] = {}
+        self._transmit = open_batch_sender()
+        self._watcher = InterfaceWatcher(
+            now=clock(), debounce=0.0, list_interfaces=list_interfaces
+        )
+        try:
+            self._selection = select(self._watcher.interfaces, self._include, self._exclude)
+        except BaseException:
+            self._watcher.close()
+            raise
+
+    # -- sending ------------------------------------------------------------------------------
+
+    def send(
+        self,
+        payload: bytes | Template,
+        *,
+        to: str = "all-hosts",
+        port: int = DEFAULT_PORT,
+        count: int = 1,
+        interval: float = 0.0,
+    ) -> SendResults:
+        """Sends ``payload`` through every selected interface, ``count`` times.
+
+        ``to``: ``"all-hosts"`` (255.255.255.255), ``"subnet"`` (each interface's directed
+        broadcast addresses), ``"both"``, a group, or the address of a host. ``interval`` is the
+        time between two rounds in seconds. A `Template` is filled for each interface and round.
+
+        An interface that fails doesn't keep the others from being tried; see
+        `SendResults.raise_if_none`. Raises `ArgumentError` for a bad argument.
+        """
+        if count < 1:
+            raise ArgumentError(f"can't send {count} times", "use a count of 1 or more")
+        if not 0 <= interval < float("inf"):
+            raise ArgumentError(f"an interval of {interval} s can't be", "use 0 or more seconds")
+        rounds = []
+        for sequence in range(1, count + 1):
+            if sequence > 1 and interval:
+                sleep(interval)
+            rounds.append(self.send_round(payload, to=to, port=port, sequence=sequence))
+        return merge(rounds)
+
+    def send_round(
+        self,
+        payload: bytes | Template,
+        *,
+        to: str = "all-hosts",
+        port: int = DEFAULT_PORT,
+        sequence: int = 1,
+    ) -> SendResults:
+        """Sends once; ``sequence`` is what a template's ``{seq}`` says."""
+        if isinstance(payload, Template):
+            template = payload
+            return self._send(
+                lambda target, interface: [
+                    template.fill(sequence, interface, target.source, time_ns())
+                ],
+                to,
+                port,
+            )
+        return self.send_many([payload], to=to, port=port)
+
+    def send_many(
+        self, payloads: Sequence[bytes], *, to: str = "all-hosts", port: int = DEFAULT_PORT
+    ) -> SendResults:
+        """Sends all ``payloads`` through every selected interface, in as few calls as it takes.
+
+        Each `Sent` counts them and has the length of the last. Raises `ArgumentError`.
+        """
+        return self._send(lambda target, interface: payloads, to, port)
+
+    def _send(
+        self,
+        payloads_for: Callable[[Target, Interface], Sequence[bytes]],
+        to: str,
+        port: int,
+    ) -> SendResults:
+        destination = parse_destination(to, self._family)
+        check_port(port)
+        self._refresh()
+        sent: list[Sent] = []
+        skipped = [Skipped(s.interface, s.reason) for s in self._selection.skipped]
+        failed: list[Failed] = []
+        only = self._only(destination)
+        for interface in self._selection.chosen:
+            if only is not None and interface.index not in only:
+                skipped.append(Skipped(interface, f"{destination.keyword} isn't reached by it"))
+                continue
+            found = targets(interface, destination)
+            if isinstance(found, str):
+                skipped.append(Skipped(interface, found))
+                continue
+            for target in found:
+                payloads = payloads_for(target, interface)
+                count, error, way = self._send_to(interface, target, port, payloads)
+                if count and way is not None:
+                    source = Endpoint(target.source.address, way.port)
+                    there = Endpoint(self._actual(target), port)
+                    sent.append(Sent(interface, source, there, len(payloads[count - 1]), count))
+                if error is not None:
+                    failed.append(Failed(interface, error, len(payloads) - count))
+        return SendResults(tuple(sent), tuple(skipped), tuple(failed))
+
+    def _refresh(self) -> None:
+        now = self._clock()
+        self._watcher.wake(now)
+        if not self._watcher.changes(now):
+            return
+        self._selection = select(
+            self._watcher.interfaces, self._include, self._exclude, require=False
+        )
+        current = {i.index: i for i in self._watcher.interfaces}
+        for key, way in list(self._ways.items()):
+            if current.get(key[0]) != way.interface:
+                del self._ways[key]
+                way.socket.close()
+
+    def _only(self, destination: Destination) -> set[int] | None:
+        """For a host and no interface asked for: the interfaces that lead to it."""
+        address = destination.address
+        if self._include is not None or address is None or destination.is_group:
+            return None
+        if address.is_link_local:
+            return None
+        onlink = {
+            interface.index
+            for interface in self._selection.chosen
+            if any(address in a.network for a in interface.addresses_of(destination.family))
+        }
+        if onlink:
+            return onlink
+        routed = kernel_choice(address, self._watcher.interfaces)
+        return {routed.index} if routed else set()
+
+    def _send_to(
+        self, interface: Interface, target: Target, port: int, payloads: Sequence[bytes]
+    ) -> tuple[int, SocketError | None, _Way | None]:
+        """Sends to one target; returns how many went, why the rest didn't, and by which socket."""
+        family = target.source.family
+        limit = interface.payload_limit(family)
+        longest = max(map(len, payloads), default=0)
+        if longest > limit:
+            return 0, _too_large(interface, limit), None
+        try:
+            way = self._way(interface, target)
+        except SocketError as error:
+            return 0, error, None
+        count = 0
+        destination = self._actual(target)
+        scoped = destination.is_link_local or destination.is_multicast
+        ancillary = platform.send_ancillary(interface, target.source.address)
+        try:
+            while count < len(payloads):
+                try:
+                    count += self._transmit(
+                        way.socket,
+                        payloads[count:] if count else payloads,
+                        destination,
+                        port,
+                        interface.index if scoped else 0,
+                        ancillary,
+                    )
+                except BlockingIOError:
+                    if not _writable(way.socket, _PATIENCE):
+                        raise
+        except OSError as error:
+            what = f"send to {destination}"
+            if error.errno == errno.EMSGSIZE:
+                return count, _too_large(interface, limit), way
+            return count, socket_error(error, what, interface.name), way
+        return count, None, way
+
+    def _actual(self, target: Target) -> IPAddress:
+        """Where the datagrams really go: all-hosts isn't 255.255.255.255 everywhere."""
+        if target.all_hosts:
+            return platform.all_hosts(target.source)[0] or target.destination
+        return target.destination
+
+    def _way(self, interface: Interface, target: Target) -> _Way:
+        source = target.source
+        special = platform.all_hosts(source)[1] if target.all_hosts else ()
+        # Where the source goes along with each datagram one socket serves all of an interface's
+        # addresses; elsewhere it is bound to one. An option for all-hosts would change where the
+        # other datagrams go.
+        told = platform.send_ancillary(interface, source.address)
+        key = (interface.index, source.family if told else source.address, bool(special))
+        way = self._ways.get(key)
+        if way is None:
+            opened = open_sender(
+                interface,
+                source.family,
+                source=source.address,
+                source_port=self._source_port,
+                ttl=self._ttl,
+                loop=self._loop,
+                share=self._share,
+            )
+            way = self._ways[key] = _Way(opened, interface)
+            run_steps(opened, special, interface.name)
+        return way
+
+    # -- replies ------------------------------------------------------------------------------
+
+    def replies(self, timeout: float) -> Iterator[Datagram]:
+        """What comes back to the sending sockets within ``timeout`` seconds."""
+        for batch in self.read_replies(timeout):
+            yield from batch.datagrams()
+
+    def read_replies(self, timeout: float) -> Iterator[Batch]:
+        """As `replies`, in batches."""
+        end = self._clock() + timeout
+        read = open_reader({i.index: i for i in self._selection.chosen})
+        with selectors.DefaultSelector() as selector:
+            for way in self._ways.values():
+                selector.register(way.socket, selectors.EVENT_READ, way)
+            while (left := end - self._clock()) > 0:
+                for key, _ in selector.select(left):
+                    way = key.data
+                    try:
+                        yield from read(way.socket, way.interface, way.port)
+                    except OSError:
+                        continue  # the interface went away; the others may still answer
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Closes all sockets. More than once is fine."""
+        self._watcher.close()
+        for way in self._ways.values():
+            way.socket.close()
+        self._ways.clear()
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def merge(rounds: Sequence[SendResults]) -> SendResults:
+    """The results of several rounds as one: counts added up, what is the same said once."""
+    sent: dict[tuple[int, Endpoint, Endpoint], Sent] = {}
+    skipped: dict[tuple[int, str], Skipped] = {}
+    failed: dict[tuple[int, str], Failed] = {}
+    for results in rounds:
+        for one in results.sent:
+            key = (one.interface.index, one.source, one.destination)
+            before = sent[key].count if key in sent else 0
+            sent[key] = Sent(*_same(one), before + one.count)
+        for missed in results.skipped:
+            skipped.setdefault((missed.interface.index, missed.reason), missed)
+        for failure in results.failed:
+            about = (failure.interface.index, str(failure.error))
+            count = failed[about].count if about in failed else 0
+            failed[about] = Failed(failure.interface, failure.error, count + failure.count)
+    return SendResults(tuple(sent.values()), tuple(skipped.values()), tuple(failed.values()))
+
+
+def _same(one: Sent) -> tuple[Interface, Endpoint, Endpoint, int]:
+    return one.interface, one.source, one.destination, one.length
+
+
+def _too_large(interface: Interface, limit: int) -> TooLargeError:
+    return TooLargeError(
+        f"{interface.name}: the payload doesn't fit into one datagram",
+        f"at most {limit} bytes do (MTU {interface.mtu}), and bcast never fragments",
+        error="EMSGSIZE",
+        interface=interface.name,
+        operation="send",
+    )
+
+
+def _writable(opened: socket.socket, timeout: float) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(opened, selectors.EVENT_WRITE)
+        return bool(selector.select(timeout))

@@ -1,0 +1,139 @@
+"""Datagrams that were received together, decoded when somebody looks.
+
+A reader moves bytes out of the kernel as fast as it can and hands over a `Batch`: the payloads,
+and the raw addresses and times as rows. What turns a row into typed values is here too.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+
+from bcast.datagram import Datagram, Endpoint, Interface, IPAddress
+
+__all__ = ["Batch", "Row", "address_of", "endpoint_of", "source_key"]
+
+#: (time in ns since 1970 UTC, source as a raw sockaddr, packed destination address, TTL or -1,
+#: payload). The sockaddr is the kernel's own of 16 (IPv4) or 28 (IPv6) bytes: it is a good key
+#: for whatever is to be computed once a source.
+Row = tuple[int, bytes, bytes, int, bytes]
+
+_SOURCE4 = struct.Struct("=H2s4s8x")
+_SOURCE6 = struct.Struct("=H2s4x16sI")
+
+
+def source_key(address: tuple[str, int] | tuple[str, int, int, int]) -> bytes:
+    """The raw sockaddr of an address that Python's socket module returned."""
+    port = struct.pack("!H", address[1])
+    if len(address) == 2:
+        return _SOURCE4.pack(socket.AF_INET, port, socket.inet_aton(address[0]))
+    host, _, _ = address[0].partition("%")
+    return _SOURCE6.pack(
+        socket.AF_INET6, port, socket.inet_pton(socket.AF_INET6, host), address[3]
+    )
+
+
+def address_of(packed: bytes, interface: Interface) -> IPAddress:
+    """The address of 4 or 16 bytes; a link-local one gets the interface as its scope."""
+    if len(packed) == 4:
+        return IPv4Address(packed)
+    # fe80::/10, and the groups of interface-local and link-local scope (RFC 4007, section 6).
+    first = packed[0] << 8 | packed[1]
+    if first & 0xFFC0 == 0xFE80 or first & 0xFF0F in (0xFF01, 0xFF02):
+        return IPv6Address(f"{IPv6Address(packed)}%{interface.name}")
+    return IPv6Address(packed)
+
+
+def endpoint_of(key: bytes, interface: Interface) -> Endpoint:
+    """The endpoint of a raw sockaddr (see `Row`)."""
+    port = key[2] << 8 | key[3]
+    return Endpoint(address_of(key[4:8] if len(key) == 16 else key[8:24], interface), port)
+
+
+class Batch:
+    """Datagrams that arrived on one port of one interface; ``size`` is their payloads' bytes.
+
+    ``payloads`` is there at once; ``rows`` and the attributes of ``datagrams()`` are decoded
+    when they are first read. Keeping one datagram keeps the undecoded rest of its batch (some
+    12 kB).
+    """
+
+    __slots__ = ("_load", "_rows", "interface", "payloads", "port", "size")
+
+    def __init__(
+        self,
+        interface: Interface,
+        port: int,
+        payloads: list[bytes],
+        load: Callable[[], list[Row]],
+        size: int,
+    ) -> None:
+        self.interface = interface
+        self.port = port
+        self.payloads = payloads
+        self.size = size
+        self._load = load
+        self._rows: list[Row] | None = None
+
+    @classmethod
+    def of_rows(cls, interface: Interface, port: int, rows: list[Row]) -> Batch:
+        """A batch of rows that are decoded already."""
+        payloads = [row[4] for row in rows]
+        return cls(interface, port, payloads, lambda: rows, sum(map(len, payloads)))
+
+    @property
+    def rows(self) -> list[Row]:
+        if self._rows is None:
+            self._rows = self._load()
+        return self._rows
+
+    def datagrams(self) -> list[Datagram]:
+        return [_Received(p, self, i) for i, p in enumerate(self.payloads)]
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    def keep(self, wanted: Callable[[Row], bool]) -> Batch:
+        """The same batch without the rows that aren't wanted."""
+        return self.of_rows(self.interface, self.port, [r for r in self.rows if wanted(r)])
+
+    def first(self, count: int) -> Batch:
+        """The same batch cut to at most ``count`` datagrams."""
+        if count >= len(self.payloads):
+            return self
+        return self.of_rows(self.interface, self.port, self.rows[:count])
+
+
+class _Received(Datagram):
+    """A datagram that looks its values up in its batch."""
+
+    __slots__ = ("_batch", "_position")
+
+    def __init__(self, payload: bytes, batch: Batch, position: int) -> None:
+        self._payload = payload
+        self._batch = batch
+        self._position = position
+
+    @property
+    def source(self) -> Endpoint:
+        return endpoint_of(self._batch.rows[self._position][1], self._batch.interface)
+
+    @property
+    def destination(self) -> Endpoint:
+        batch = self._batch
+        return Endpoint(address_of(batch.rows[self._position][2], batch.interface), batch.port)
+
+    @property
+    def interface(self) -> Interface:
+        return self._batch.interface
+
+    @property
+    def time_ns(self) -> int:
+        return self._batch.rows[self._position][0]
+
+    @property
+    def ttl(self) -> int | None:
+        ttl = self._batch.rows[self._position][3]
+        return None if ttl < 0 else ttl

@@ -1,0 +1,264 @@
+"""Linux: many datagrams a system call, through recvmmsg and sendmmsg by ctypes.
+
+The arrays of the two calls are laid out once. After each call the headers are restored by one
+copy, lengths are read through strided views of them, and addresses and control messages are
+taken apart in bulk, by struct, when somebody looks. 64-bit only: the layouts below are those of
+struct mmsghdr, iovec and cmsghdr there (include/linux/socket.h, bits/socket.h).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+from bcast.datagram import Family, Interface
+from bcast.sockets.batch import Batch, Row
+from bcast.sockets.linux import read_arrival
+from bcast.sockets.plan import Ancillary
+
+__all__ = ["MmsgReader", "MmsgSender", "available", "lay_out"]
+
+#: Datagrams a call. More gains nothing: the cost of the call itself is spread thin by then.
+COUNT = 64
+# A datagram's first part; what is longer goes on in an overflow area that costs no memory until
+# it is used (65,535 bytes are the most that UDP can say).
+_SLOT = 2048
+_OVERFLOW = 65_536 - _SLOT
+_NAME = 28  # struct sockaddr_in6
+_CONTROL = 128  # timestamp 32, drops 24, address 32 or 40, TTL 24
+
+_HEADER = struct.Struct("@QIxxxxQQQQixxxxIxxxx")  # struct mmsghdr: name, iov, control, flags, len
+_MSG_DONTWAIT = 0x40
+
+# The control messages in the order in which the kernel writes them, when all are there.
+_CONTROL4 = struct.Struct("=16xqq16x4x4x4s4x16xi44x")
+_CONTROL6 = struct.Struct("=16xqq16x16s8x16xi36x")
+_WHOLE4 = 88
+_WHOLE6 = 96
+_NAMES4 = struct.Struct("=16s12x")
+_NAMES6 = struct.Struct("=28s")
+
+
+def available() -> bool:
+    """Whether this system has both calls and the layouts above."""
+    if struct.calcsize("P") != 8:
+        return False
+    libc = _libc()
+    return hasattr(libc, "recvmmsg") and hasattr(libc, "sendmmsg")
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _area(size: int) -> Any:
+    # A slice of such an array is bytes, in one copy; its type stub says list[bytes].
+    return (ctypes.c_char * size)()
+
+
+class _Arrays:
+    """The arrays of one call: headers that point at names, slots and control messages."""
+
+    def __init__(self) -> None:
+        self.headers = _area(_HEADER.size * COUNT)
+        self.names = _area(_NAME * COUNT)
+        self.controls = _area(_CONTROL * COUNT)
+        self.vectors = _area(32 * COUNT)
+        self.view = memoryview(self.headers).cast("B")
+
+
+class MmsgReader:
+    """Reads batches from any number of sockets, one after the other, into the same arrays."""
+
+    def __init__(self) -> None:
+        self._recvmmsg = _libc().recvmmsg
+        self._recvmmsg.argtypes = [
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_uint,
+            ctypes.c_int,
+            ctypes.c_void_p,
+        ]
+        self._arrays = arrays = _Arrays()
+        self._slots = _area(_SLOT * COUNT)
+        self._overflow = _area(_OVERFLOW * COUNT)
+        for i in range(COUNT):
+            struct.pack_into(
+                "@QQQQ",
+                arrays.vectors,
+                i * 32,
+                ctypes.addressof(self._slots) + i * _SLOT,
+                _SLOT,
+                ctypes.addressof(self._overflow) + i * _OVERFLOW,
+                _OVERFLOW,
+            )
+            _HEADER.pack_into(
+                arrays.headers,
+                i * _HEADER.size,
+                ctypes.addressof(arrays.names) + i * _NAME,
+                _NAME,
+                ctypes.addressof(arrays.vectors) + i * 32,
+                2,
+                ctypes.addressof(arrays.controls) + i * _CONTROL,
+                _CONTROL,
+                0,
+                0,
+            )
+        self._template = bytes(arrays.view)
+        self._address = ctypes.addressof(arrays.headers)
+        self._lengths = arrays.view.cast("I")[14::16]
+        self._control_lengths = arrays.view.cast("Q")[5::8]
+        self._flags = arrays.view.cast("I")[12::16]
+        self._offsets = range(0, _SLOT * COUNT, _SLOT)
+
+    def read(self, opened: socket.socket, interface: Interface, port: int) -> list[Batch]:
+        """The next datagrams of a non-blocking socket, at most `COUNT`, as one batch or none.
+
+        Raises OSError for anything but an empty queue.
+        """
+        arrays = self._arrays
+        arrays.view[:] = self._template
+        count: int = self._recvmmsg(opened.fileno(), self._address, COUNT, _MSG_DONTWAIT, None)
+        if count < 0:
+            number = ctypes.get_errno()
+            if number in (errno.EAGAIN, errno.EINTR):
+                return []
+            raise OSError(number, os.strerror(number))
+        lengths = self._lengths[:count].tolist()
+        slots = self._slots
+        if max(lengths) <= _SLOT:
+            payloads = [slots[o : o + n] for o, n in zip(self._offsets, lengths, strict=False)]
+        else:
+            payloads = [self._payload(i, n) for i, n in enumerate(lengths)]
+        four = opened.family == socket.AF_INET
+        whole = _WHOLE4 if four else _WHOLE6
+        control_lengths = self._control_lengths[:count].tolist()
+        names = arrays.names[: count * _NAME]
+        controls = arrays.controls[: count * _CONTROL]
+        if control_lengths.count(whole) == count and not any(self._flags[:count]):
+            unpack = _CONTROL4 if four else _CONTROL6
+            unpack_names = _NAMES4 if four else _NAMES6
+
+            def load() -> list[Row]:
+                told = unpack.iter_unpack(controls)
+                return [
+                    (seconds * 1_000_000_000 + rest, name, destination, ttl, payload)
+                    for (seconds, rest, destination, ttl), (name,), payload in zip(
+                        told, unpack_names.iter_unpack(names), payloads, strict=True
+                    )
+                ]
+        else:
+
+            def load() -> list[Row]:
+                return _load_slowly(names, controls, control_lengths, payloads, four)
+
+        return [Batch(interface, port, payloads, load, sum(lengths))]
+
+    def _payload(self, position: int, length: int) -> bytes:
+        start = position * _SLOT
+        payload: bytes = self._slots[start : start + min(length, _SLOT)]
+        if length > _SLOT:
+            rest = position * _OVERFLOW
+            payload += self._overflow[rest : rest + length - _SLOT]
+        return payload
+
+
+def _load_slowly(
+    names: bytes, controls: bytes, control_lengths: list[int], payloads: list[bytes], four: bool
+) -> list[Row]:
+    """Rows where a control message is missing, cut off, or in another order."""
+    family = Family.IPV4 if four else Family.IPV6
+    rows = []
+    for i, payload in enumerate(payloads):
+        start = i * _CONTROL
+        end = start + min(control_lengths[i], _CONTROL)
+        arrival = read_arrival(family, _split_control(controls[start:end]))
+        name = names[i * _NAME : i * _NAME + (16 if four else 28)]
+        unknown = bytes(4 if four else 16)
+        rows.append(
+            (
+                arrival.time_ns or 0,
+                name,
+                arrival.destination or unknown,
+                -1 if arrival.ttl is None else arrival.ttl,
+                payload,
+            )
+        )
+    return rows
+
+
+def _split_control(control: bytes) -> Ancillary:
+    """Takes a control buffer apart (CMSG_NXTHDR); what is cut off is left out."""
+    found = []
+    start = 0
+    while start + 16 <= len(control):
+        length, level, kind = struct.unpack_from("@Nii", control, start)
+        if length < 16 or start + length > len(control):
+            break
+        found.append((level, kind, control[start + 16 : start + length]))
+        start += (length + 7) & ~7
+    return found
+
+
+class MmsgSender:
+    """Sends many payloads to one destination a call."""
+
+    def __init__(self) -> None:
+        self._sendmmsg = _libc().sendmmsg
+        self._sendmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
+        self._arrays = arrays = _Arrays()
+        self._address = ctypes.addressof(arrays.headers)
+        self._vectors = memoryview(arrays.vectors).cast("B").cast("Q")
+        self._told: tuple[bytes, bytes] = (b"", b"")
+
+    def send(
+        self, opened: socket.socket, payloads: Sequence[bytes], name: bytes, control: bytes
+    ) -> int:
+        """Sends the first of ``payloads`` (as many as fit a call) to the sockaddr ``name``.
+
+        ``control`` is a laid out control buffer (CMSG), sent with each. Returns how many went;
+        raises OSError if not even the first did.
+        """
+        if self._told != (name, control):
+            self._address_all(name, control)
+        batch = payloads if len(payloads) <= COUNT else payloads[:COUNT]
+        count = len(batch)
+        pointers = (ctypes.c_char_p * count)(*batch)
+        self._vectors[0 : 2 * count : 2] = memoryview(pointers).cast("B").cast("Q")
+        self._vectors[1 : 2 * count : 2] = memoryview(array("Q", map(len, batch)))
+        sent: int = self._sendmmsg(opened.fileno(), self._address, count, _MSG_DONTWAIT)
+        if sent < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return sent
+
+    def _address_all(self, name: bytes, control: bytes) -> None:
+        arrays = self._arrays
+        ctypes.memmove(arrays.names, name, len(name))
+        ctypes.memmove(arrays.controls, control, len(control))
+        header = _HEADER.pack(
+            ctypes.addressof(arrays.names), len(name), 0, 1,
+            ctypes.addressof(arrays.controls) if control else 0, len(control), 0, 0,
+        )  # fmt: skip
+        for i in range(COUNT):
+            at = i * _HEADER.size
+            arrays.view[at : at + _HEADER.size] = header
+            struct.pack_into(
+                "@Q", arrays.headers, at + 16, ctypes.addressof(arrays.vectors) + i * 16
+            )
+        self._told = (name, control)
+
+
+def lay_out(ancillary: Ancillary) -> bytes:
+    """The control buffer of some control messages (CMSG_SPACE, CMSG_LEN)."""
+    laid = b""
+    for level, kind, data in ancillary:
+        padded = data + bytes(-len(data) % 8)
+        laid += struct.pack("@Nii", 16 + len(data), level, kind) + padded
+    return laid
