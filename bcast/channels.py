@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bcast.datagram import Family, Group, Interface
+from bcast.destinations import ALL_NODES
 from bcast.errors import SocketError
 from bcast.interfaces import InterfaceChange, InterfaceRemoved, select
 from bcast.sockets import open_receivers
@@ -191,7 +192,7 @@ class Channels:
                 interface,
                 family,
                 port=self._port,
-                groups=tuple(g for g in self._groups if g.family is family),
+                groups=self._groups_of(family),
                 share=self._share,
                 buffer=self._buffer,
             )
@@ -201,6 +202,13 @@ class Channels:
         channel.add(family, opened)
         for one in opened:
             self._opened(channel, one, one is not opened[-1])
+
+    def _groups_of(self, family: Family) -> tuple[Group, ...]:
+        groups = [g for g in self._groups if g.family is family]
+        # All nodes is to IPv6 what broadcast is to IPv4: it is received without being asked for.
+        if family is Family.IPV6 and ALL_NODES not in groups:
+            groups.append(ALL_NODES)
+        return tuple(groups)
 
     def follow(
         self, interfaces: Sequence[Interface], changes: Sequence[InterfaceChange], overran: bool

@@ -13,6 +13,7 @@ from bcast.errors import ArgumentError
 
 __all__ = [
     "ALL_HOSTS",
+    "ALL_NODES",
     "DEFAULT_GROUPS",
     "DEFAULT_PORT",
     "Destination",
@@ -33,6 +34,9 @@ DEFAULT_GROUPS = (
 
 #: The limited broadcast address (RFC 919, section 7).
 ALL_HOSTS = IPv4Address("255.255.255.255")
+
+#: The link-local all-nodes group, which every IPv6 host is in (RFC 4291, section 2.7.1).
+ALL_NODES = Group(IPv6Address("ff02::1"))
 
 _KEYWORDS = ("all-hosts", "subnet", "both")
 

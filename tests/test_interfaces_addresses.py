@@ -27,7 +27,10 @@ def test_addresses_of_all_adapters_in_order(monkeypatch: pytest.MonkeyPatch) -> 
         ifaddr.Adapter(
             "{846E}",
             "Intel(R) Ethernet",
-            [ifaddr.IP("10.0.0.1", 8, "Ethernet 2"), ifaddr.IP(("fd00::1", 0, 0), 64, "Ethernet 2")],
+            [
+                ifaddr.IP("10.0.0.1", 8, "Ethernet 2"),
+                ifaddr.IP(("fd00::1", 0, 0), 64, "Ethernet 2"),
+            ],
             index=7,
         ),
         ifaddr.Adapter("eth0:1", "eth0:1", [ifaddr.IP("10.0.0.2", 24, "eth0:1")], index=None),
@@ -56,7 +59,8 @@ def test_index_that_a_kame_stack_leaves_in_the_address_is_taken_out(
 
 
 @pytest.mark.parametrize(
-    "failure", [OSError(24, "Too many open files"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x")]
+    "failure",
+    [OSError(24, "Too many open files"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x")],
 )
 def test_failure_of_the_system_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, failure: Exception

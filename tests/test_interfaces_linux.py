@@ -271,9 +271,7 @@ def test_sysfs_knows_wireless(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", [{"index": "5"}, {"address": "02:fc:00:00:00:02"}])
-def test_sysfs_of_another_namespace_is_not_believed(
-    tmp_path: Path, other: dict[str, str]
-) -> None:
+def test_sysfs_of_another_namespace_is_not_believed(tmp_path: Path, other: dict[str, str]) -> None:
     assert not is_wireless(link(), sysfs(tmp_path, **other))
 
 
