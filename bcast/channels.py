@@ -6,7 +6,7 @@ Layer 5. No clock and no selector: `bcast.receiver` has both and says when to fo
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +25,6 @@ __all__ = [
     "InterfaceStatistics",
     "Notice",
     "Statistics",
-    "listed",
 ]
 
 
@@ -256,10 +255,3 @@ class Channels:
     def close_all(self) -> None:
         for index in list(self.by_index):
             self.close(index)
-
-
-def listed(expressions: str | Iterable[str] | None) -> tuple[str, ...] | None:
-    """One expression or several, as several; None stays None."""
-    if expressions is None:
-        return None
-    return (expressions,) if isinstance(expressions, str) else tuple(expressions)

@@ -21,12 +21,11 @@ from bcast.channels import (
     InterfaceStatistics,
     Notice,
     Statistics,
-    listed,
 )
 from bcast.datagram import Datagram, Family, Group, Interface
 from bcast.destinations import DEFAULT_GROUPS, DEFAULT_PORT, check_port, parse_group
 from bcast.errors import ArgumentError
-from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, select
+from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, listed, select
 from bcast.networks import contains, parse_networks
 from bcast.sockets import RECEIVE_BUFFER
 from bcast.sockets.batch import Batch, Row

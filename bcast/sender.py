@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic, sleep, time_ns
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from bcast.channels import listed
 from bcast.datagram import Datagram, Endpoint, Family, Interface, IPAddress
 from bcast.destinations import (
     DEFAULT_PORT,
@@ -26,7 +26,7 @@ from bcast.destinations import (
     targets,
 )
 from bcast.errors import ArgumentError, InterfaceError, SocketError, TooLargeError
-from bcast.interfaces import InterfaceWatcher, kernel_choice, list_interfaces, select
+from bcast.interfaces import Skipped, kernel_choice, list_interfaces, listed, select
 from bcast.payload import Template
 from bcast.sockets import open_sender, platform
 from bcast.sockets.advice import socket_error
@@ -34,7 +34,10 @@ from bcast.sockets.batch import Batch
 from bcast.sockets.plan import run_steps
 from bcast.sockets.transfer import open_batch_sender, open_reader
 
-__all__ = ["Failed", "SendResults", "Sender", "Sent", "Skipped"]
+if TYPE_CHECKING:
+    from bcast.interfaces import InterfaceWatcher
+
+__all__ = ["Failed", "SendResults", "Sender", "Sent", "merge"]
 
 # How long a full send buffer is waited for, in seconds, before the datagram is given up.
 _PATIENCE = 1.0
@@ -49,14 +52,6 @@ class Sent:
     destination: Endpoint
     length: int
     count: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """Nothing was sent through ``interface``, for a reason that isn't an error."""
-
-    interface: Interface
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +129,11 @@ class Sender:
         self._clock = clock
         self._ways: dict[tuple[int, Family | IPAddress, bool], _Way] = {}
         self._transmit = open_batch_sender()
-        self._watcher = InterfaceWatcher(
-            now=clock(), debounce=0.0, list_interfaces=list_interfaces
-        )
-        try:
-            self._selection = select(self._watcher.interfaces, self._include, self._exclude)
-        except BaseException:
-            self._watcher.close()
-            raise
+        self._list_interfaces = list_interfaces
+        self._interfaces = list_interfaces()
+        self._fresh = True
+        self._watcher: InterfaceWatcher | None = None
+        self._selection = select(self._interfaces, self._include, self._exclude)
 
     # -- sending ------------------------------------------------------------------------------
 
@@ -213,7 +205,7 @@ class Sender:
         check_port(port)
         self._refresh()
         sent: list[Sent] = []
-        skipped = [Skipped(s.interface, s.reason) for s in self._selection.skipped]
+        skipped = list(self._selection.skipped)
         failed: list[Failed] = []
         only = self._only(destination)
         for interface in self._selection.chosen:
@@ -236,14 +228,29 @@ class Sender:
         return SendResults(tuple(sent), tuple(skipped), tuple(failed))
 
     def _refresh(self) -> None:
-        now = self._clock()
-        self._watcher.wake(now)
-        if not self._watcher.changes(now):
+        """Lists the interfaces again if they changed since the last send.
+
+        The first send follows the listing at once, and a program that sends once ends there:
+        only the second one subscribes to changes, and lists anew for what was missed.
+        """
+        if self._fresh:
+            self._fresh = False
             return
-        self._selection = select(
-            self._watcher.interfaces, self._include, self._exclude, require=False
-        )
-        current = {i.index: i for i in self._watcher.interfaces}
+        now = self._clock()
+        if self._watcher is None:
+            from bcast.interfaces import InterfaceWatcher
+
+            self._watcher = InterfaceWatcher(
+                now=now, debounce=0.0, list_interfaces=self._list_interfaces
+            )
+        else:
+            self._watcher.wake(now)
+        self._watcher.changes(now)
+        if self._watcher.interfaces == self._interfaces:
+            return
+        self._interfaces = self._watcher.interfaces
+        self._selection = select(self._interfaces, self._include, self._exclude, require=False)
+        current = {interface.index: interface for interface in self._interfaces}
         for key, way in list(self._ways.items()):
             if current.get(key[0]) != way.interface:
                 del self._ways[key]
@@ -263,7 +270,7 @@ class Sender:
         }
         if onlink:
             return onlink
-        routed = kernel_choice(address, self._watcher.interfaces)
+        routed = kernel_choice(address, self._interfaces)
         return {routed.index} if routed else set()
 
     def _send_to(
@@ -359,7 +366,8 @@ class Sender:
 
     def close(self) -> None:
         """Closes all sockets. More than once is fine."""
-        self._watcher.close()
+        if self._watcher is not None:
+            self._watcher.close()
         for way in self._ways.values():
             way.socket.close()
         self._ways.clear()

@@ -91,17 +91,16 @@ links = st.builds(
 
 @st.composite
 def link_addresses(draw: st.DrawFn) -> LinkAddress:
-    version = draw(st.sampled_from([4, 6]))
-    address: IPAddress = draw(st.ip_addresses(v=version))
-    peer = draw(st.none() | st.ip_addresses(v=version))
-    return LinkAddress(
-        draw(u32),
-        address,
-        draw(st.integers(0, 32 if version == 4 else 128)),
-        draw(st.none() | st.ip_addresses(v=4)) if version == 4 else None,
-        peer if peer != address else None,
-        draw(u32),
-    )
+    index, flags = draw(u32), draw(u32)
+    address: IPAddress = draw(st.ip_addresses())
+    if isinstance(address, IPv4Address):
+        broadcast = draw(st.none() | st.integers(0, 2**32 - 1).map(IPv4Address))
+        peer: IPAddress | None = draw(st.none() | st.ip_addresses(v=4))
+    else:
+        broadcast, peer = None, draw(st.none() | st.ip_addresses(v=6))
+    prefix_length = draw(st.integers(0, address.max_prefixlen))
+    peer = peer if peer != address else None
+    return LinkAddress(index, address, prefix_length, broadcast, peer, flags)
 
 
 @given(links)
@@ -290,9 +289,9 @@ def test_refusal_is_a_sentence_with_advice() -> None:
 
 
 def test_dump_that_fails_at_its_end_is_an_error() -> None:
-    with Kernel([part(1, b"one"), done(1, -errno.EIO)]) as kernel:
-        with pytest.raises(SocketError) as raised:
-            dump(kernel, RTM_GETLINK)
+    answer = [part(1, b"one"), done(1, -errno.EIO)]
+    with Kernel(answer) as kernel, pytest.raises(SocketError) as raised:
+        dump(kernel, RTM_GETLINK)
     assert raised.value.error == "EIO"
 
 

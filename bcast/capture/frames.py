@@ -109,6 +109,9 @@ class Link(enum.IntEnum):
     LINUX_COOKED_2 = 276
 
 
+_LINKS_RAW = frozenset((Link.RAW, Link.RAW_BSD, Link.RAW_OPENBSD, Link.IPV4, Link.IPV6))
+
+
 class Skip(enum.StrEnum):
     """Why a frame is no datagram."""
 
@@ -160,7 +163,7 @@ def parse(link: int, data: bytes) -> Frame | Skip:
 
     Checksums are not verified: hardware fills them in after the capture saw the frame.
     """
-    if link in (Link.RAW, Link.RAW_BSD, Link.RAW_OPENBSD, Link.IPV4, Link.IPV6):
+    if link in _LINKS_RAW:
         return _by_version(data, 0)
     if link == Link.ETHERNET:
         return _by_ethertype(data, 12)

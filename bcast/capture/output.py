@@ -46,13 +46,17 @@ class Output:
         self.written = 0
         if isinstance(file, (str, os.PathLike)):
             path = os.fspath(file)
-            self._file: RawFile = self._owned = _open(path)
+            self._owned = _open(path)
+            self._file: RawFile = self._owned
             self.name = "standard output" if path == STANDARD_STREAM else path
         else:
             self._file = file
             name = getattr(file, "name", None)
             self.name = name if isinstance(name, str) else "the capture"
+        self._done = 0
         self._seekable = self._file.seekable()
+        # What the shell opened for appending tells a position that isn't where it writes.
+        self._tells = self._seekable and file != STANDARD_STREAM
 
     @property
     def failed(self) -> bool:
@@ -64,42 +68,39 @@ class Output:
         if self._failure is not None:
             raise CaptureError(self._failure.message, self._failure.advice)
 
-    def write(self, blocks: memoryview) -> None:
-        """Writes whole blocks.
+    def write(self, blocks: memoryview, datagrams: int) -> None:
+        """Writes whole blocks, in which there are that many datagrams.
 
-        If that fails, the file keeps those that fit, and `CaptureError` is raised, from then on
-        always. `BrokenPipeError` is raised as it is.
+        If that fails, the file keeps the blocks that fit, and `CaptureError` is raised, from then
+        on always. `BrokenPipeError` is raised as it is.
         """
         self.check()
         start = self._position()
-        done = 0
+        self._done = 0
         try:
-            while done < len(blocks):
-                count = self._file.write(blocks[done:])
-                if count is None:
-                    _wait(self._file)
-                else:
-                    done += count
+            try:
+                self._push(blocks)
+            except OSError:
+                raise
+            except BaseException:
+                # An interrupt. It can come between a write and the note of how much that wrote;
+                # where the file tells, the rest follows before the interrupt goes on.
+                self._done = self._position() - start
+                if not (self._tells and 0 <= self._done <= len(blocks)):
+                    self._failure = CaptureError(f"writing {self.name} was interrupted")
+                    raise
+                self._push(blocks)
+                self.written += datagrams
+                raise
         except BrokenPipeError:
-            self._count(blocks[:done])
+            self._count(blocks)
             self._failure = CaptureError(f"nobody reads {self.name} any more")
             raise
         except OSError as error:
-            whole = self._count(blocks[:done])
-            self._cut(done - whole)
+            self._cut(self._done - self._count(blocks))
             self._failure = self._sentence(error)
             raise self._failure from error
-        except BaseException:
-            # An interrupt. It can come between the write and the note of what it wrote; where
-            # the file tells that, the rest follows before the interrupt goes on.
-            done = self._position() - start
-            self._count(blocks[:done])
-            if self._seekable and 0 <= done <= len(blocks):
-                self.write(blocks[done:])
-            else:
-                self._failure = CaptureError(f"writing {self.name} was interrupted")
-            raise
-        self._count(blocks)
+        self.written += datagrams
 
     def close(self) -> None:
         """Closes the file if it was opened here. Raises `CaptureError` for a first failure."""
@@ -113,19 +114,27 @@ class Output:
                 self._failure = self._sentence(error)
                 raise self._failure from error
 
+    def _push(self, blocks: memoryview) -> None:
+        while self._done < len(blocks):
+            count = self._file.write(blocks[self._done :])
+            if count is None:
+                _wait(self._file)
+            else:
+                self._done += count
+
+    def _position(self) -> int:
+        return self._file.seek(0, SEEK_CUR) if self._tells else 0
+
     def _count(self, blocks: memoryview) -> int:
-        """Counts the datagrams of the whole blocks; returns how many bytes those are."""
+        """Counts the datagrams of the blocks that are written whole; returns how many bytes."""
         position = 0
-        while position + 8 <= len(blocks):
+        while position + 8 <= self._done:
             kind, size = struct.unpack_from(">II", blocks, position)
-            if position + size > len(blocks):
+            if position + size > self._done:
                 break
             position += size
             self.written += kind == Block.ENHANCED_FRAME
         return position
-
-    def _position(self) -> int:
-        return self._file.seek(0, SEEK_CUR) if self._seekable else 0
 
     def _cut(self, excess: int) -> None:
         """Takes the last ``excess`` bytes off the file, if they are its last."""
@@ -145,17 +154,13 @@ class Output:
         first = f"the first {count} datagrams" if count > 1 else f"{count or 'no'} datagram"
         holds = f"{self.name} holds {first}"
         if error.errno in _FULL:
-            return CaptureError(
-                f"the disk is full: {holds}", "free some space or write elsewhere"
-            )
+            return CaptureError(f"the disk is full: {holds}", "free some space or write elsewhere")
         if error.errno == errno.EFBIG:
             return CaptureError(
                 f"the file may not grow any more: {holds}",
                 "raise the limit (ulimit -f) or write elsewhere",
             )
-        return CaptureError(
-            f"can't go on writing ({_reason(error)}): {holds}", "write elsewhere"
-        )
+        return CaptureError(f"can't go on writing ({_reason(error)}): {holds}", "write elsewhere")
 
 
 def _reason(error: OSError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 from time import monotonic
@@ -47,9 +48,7 @@ def demo(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) 
     with Receiver(loopback.name, port=port, family=Family.IPV4) as receiver:
         for name, address in _HOSTS.items():
             host = _host(loopback, address)
-            with Sender(
-                loopback.name, family=4, list_interfaces=lambda host=host: (host,)
-            ) as sender:
+            with Sender(loopback.name, family=4, list_interfaces=_only(host)) as sender:
                 for way in _WAYS:
                     payload = f"{name} says hello to {way}".encode()
                     results = sender.send(payload, to=way, port=port)
@@ -81,6 +80,10 @@ def _host(loopback: Interface, address: str) -> Interface:
     if sys.platform != "linux":
         return loopback
     return replace(loopback, addresses=(Address(IPv4Address(address), 8),))
+
+
+def _only(host: Interface) -> Callable[[], tuple[Interface, ...]]:
+    return lambda: (host,)
 
 
 def _free_port() -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcast import __version__
 from bcast.cli.interruption import Stopped, interruptible
 from bcast.cli.options import (
     Exclude,
@@ -139,15 +140,17 @@ def listen(
             if write is not None:
                 from bcast.capture import CaptureWriter
 
-                writer = CaptureWriter.open(write)
+                writer = CaptureWriter(write, application=f"bcast {__version__}")
             _begin(output, receiver)
+            loop = _Listening(output, receiver, writer, stopped, show)
             try:
-                shown = _Listening(output, receiver, writer, stopped, show).run(count, timeout)
+                loop.run(count, timeout)
             finally:
                 if writer is not None:
-                    _finish(writer, receiver.statistics)
-            _end(output, receiver.statistics, shown)
-    if count is not None and shown < count and not stopped.is_set():
+                    _finish(writer, receiver)
+                if not loop.abandoned:
+                    _end(output, receiver.statistics)
+    if count is not None and loop.taken < count and not stopped.is_set():
         raise typer.Exit(1)
 
 
@@ -168,10 +171,23 @@ class _Listening:
         self._stopped = stopped
         self._format = JsonFormat() if output.as_json else TextFormat(shape)
         self._shows = writer is None or output.as_json
+        #: How many datagrams were shown or written.
+        self.taken = 0
+        #: Whether nobody reads the output any more.
+        self.abandoned = False
 
-    def run(self, count: int | None, timeout: float | None) -> int:
-        """Goes on until enough, too late, or stopped; returns how many were taken."""
-        taken = 0
+    def run(self, count: int | None, timeout: float | None) -> None:
+        """Goes on until ``count`` datagrams, ``timeout`` seconds, or stopped.
+
+        Raises BrokenPipeError when nobody reads the output any more.
+        """
+        try:
+            self._run(count, timeout)
+        except BrokenPipeError:
+            self.abandoned = True
+            raise
+
+    def _run(self, count: int | None, timeout: float | None) -> None:
         now = monotonic()
         end = None if timeout is None else now + timeout
         flush = now + _FLUSH
@@ -187,13 +203,13 @@ class _Listening:
             for notice in self._receiver.changes():
                 _tell(self._output, notice)
             for batch in batches:
-                wanted = batch if count is None else batch.first(count - taken)
-                taken += len(wanted)
+                wanted = batch if count is None else batch.first(count - self.taken)
+                self.taken += len(wanted)
                 if self._shows:
                     sys.stdout.write(self._format.batch(wanted))
                 if self._writer is not None:
                     self._writer.write_batch(wanted.interface, wanted.port, wanted.rows)
-                if taken == count:
+                if self.taken == count:
                     break
             if batches and self._shows:
                 sys.stdout.flush()
@@ -201,11 +217,10 @@ class _Listening:
             if self._writer is not None and now >= flush:
                 self._writer.flush()
                 flush = now + _FLUSH
-            if taken == count or (end is not None and now >= end):
+            if self.taken == count or (end is not None and now >= end):
                 break
             if watched and not batches and _is_abandoned(sys.stdout.fileno()):
                 raise BrokenPipeError
-        return taken
 
 
 def _begin(output: Output, receiver: Receiver) -> None:
@@ -240,13 +255,15 @@ def _tell(output: Output, notice: Notice) -> None:
     output.event(notice.sentence, interface_object(notice.interface, change))
 
 
-def _finish(writer: CaptureWriter, statistics: Statistics) -> None:
-    for name, counts in statistics.interfaces.items():
-        writer.drops(name, counts.kernel_drops or 0)
+def _finish(writer: CaptureWriter, receiver: Receiver) -> None:
+    counts = receiver.statistics.interfaces
+    for state in receiver.states:
+        if state.interface.name in counts:
+            writer.drops(state.interface, counts[state.interface.name].kernel_drops or 0)
     writer.close()
 
 
-def _end(output: Output, statistics: Statistics, shown: int) -> None:
+def _end(output: Output, statistics: Statistics) -> None:
     """The summary."""
     drops = statistics.kernel_drops
     event = {

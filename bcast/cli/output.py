@@ -6,7 +6,6 @@ Results go to standard output; progress, skips, advice and summaries to standard
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -33,7 +32,11 @@ class Output:
 
     def result(self, line: str, event: dict[str, Any]) -> None:
         """A result: the line for people, or the object for programs."""
-        self.write((json.dumps(event, separators=(",", ":")) if self.as_json else line) + "\n")
+        if self.as_json:
+            import json
+
+            line = json.dumps(event, separators=(",", ":"))
+        self.write(line + "\n")
 
     def write(self, text: str) -> None:
         """Text that is formatted already, to standard output at once."""

@@ -29,7 +29,7 @@ def replay(
         check_port(port)
     form = JsonFormat() if output.as_json else TextFormat(shape)
     shown = size = filtered = 0
-    with CaptureReader.open(path) as reader:
+    with CaptureReader(path) as reader:
         for datagram in reader:
             if (networks and not contains(networks, datagram.source.address)) or (
                 port is not None and datagram.destination.port != port

@@ -22,7 +22,7 @@ from bcast.cli.options import (
 from bcast.cli.output import Output
 from bcast.cli.show import JsonFormat, TextFormat
 from bcast.destinations import DEFAULT_PORT, check_port, parse_destination
-from bcast.errors import ArgumentError
+from bcast.errors import ArgumentError, BcastError
 from bcast.payload import Template, parse_hex
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _payload(payload: str | None, file: str | None, hexadecimal: bool) -> bytes:
             with open(file, "rb") as opened:
                 content = opened.read(_MOST * 4)
         except OSError as error:
-            raise ArgumentError(f"can't read {file}: {error.strerror}") from error
+            raise BcastError(f"can't read {file}: {error.strerror}") from error
     elif payload is None:
         raise ArgumentError(
             "there is nothing to send",

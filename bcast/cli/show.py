@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from json.encoder import encode_basestring_ascii as quote
 from time import localtime, strftime
 
 from bcast.datagram import Datagram, Interface
@@ -134,8 +133,14 @@ class _Format:
 class JsonFormat(_Format):
     """One JSON object a line (the ``datagram`` event)."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        from json.encoder import encode_basestring_ascii
+
+        self._quote: Callable[[str], str] = encode_basestring_ascii
+
     def _endpoint(self, what: str, address: str, port: int) -> str:
-        return f'"{what}":{quote(address)},"{what}_port":{port}'
+        return f'"{what}":{self._quote(address)},"{what}_port":{port}'
 
     def _line(
         self,
@@ -150,6 +155,7 @@ class JsonFormat(_Format):
         if second != self._second:
             self._second = second
             self._stamp = rfc3339(time_ns)[:20]
+        quote = self._quote
         text = printable(payload)
         ending = "}\n" if text is None else f',"text":{quote(text)}}}\n'
         return (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from bcast.interfaces.selection import Selection, Skipped, select
+from bcast.interfaces.selection import Selection, Skipped, listed, select
 
 if TYPE_CHECKING:
     from bcast.interfaces.changes import (
@@ -39,6 +39,7 @@ __all__ = [
     "differences",
     "kernel_choice",
     "list_interfaces",
+    "listed",
     "select",
     "watch_changes",
 ]

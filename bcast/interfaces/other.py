@@ -92,7 +92,7 @@ _DRIVERS: dict[str, Kind] = {
         Kind.LOOPBACK: "lo",
         Kind.TUNNEL: "egre eoip gif gre ipsec l2tp mgre nvgre ovpn ppp pppoe sec stf tap tun utun"
         " vxlan wg",
-        Kind.VETH: "epair feth pair",
+        Kind.VETH: "feth pair",
         Kind.VLAN: "svlan vlan",
         Kind.WIFI: "wlan",
     }.items()
@@ -301,6 +301,8 @@ def _kind(
     stem = adapter.name.rstrip("0123456789")
     if stem in _DRIVERS:
         return _DRIVERS[stem]
+    if stem.startswith("epair"):  # epair0a and epair0b
+        return Kind.VETH
     if system == "darwin":
         return _FUNCTIONAL.get(functional_type(adapter.name), Kind.OTHER)
     if stem.endswith("."):  # em0.100

@@ -64,8 +64,11 @@ def kernel_choice(
         ) from error
     if len(source) == 4 and source[3]:
         return next((i for i in interfaces if i.index == source[3]), None)
-    address = ip_address(source[0])
-    return next((i for i in interfaces if any(a.address == address for a in i.addresses)), None)
+    # A link-local source has no scope here where the group was one of a wider scope.
+    address = ip_address(source[0]).packed
+    return next(
+        (i for i in interfaces if any(a.address.packed == address for a in i.addresses)), None
+    )
 
 
 def _where(destination: IPAddress, index: int) -> tuple[str, int] | tuple[str, int, int, int]:

@@ -23,7 +23,7 @@ from bcast.datagram import Interface, IPAddress, Kind
 from bcast.errors import ArgumentError, InterfaceError
 from bcast.interfaces.wording import enumerated, shown
 
-__all__ = ["Expression", "Selection", "Skipped", "parse", "select"]
+__all__ = ["Expression", "Selection", "Skipped", "listed", "parse", "select"]
 
 #: Characters of an expression: as many as a name may have on any system (Windows: 256).
 LONGEST = 256
@@ -124,6 +124,13 @@ def _numeric(text: str) -> Expression:
             raise ValueError("no prefix length")
         return Expression(text, ip_network(f"{address}/{length}", strict=False), scope)
     return Expression(text, ip_address(address), scope)
+
+
+def listed(expressions: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """One expression or several as a tuple that can be used again; None stays None."""
+    if expressions is None:
+        return None
+    return (expressions,) if isinstance(expressions, str) else tuple(expressions)
 
 
 def select(

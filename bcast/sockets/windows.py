@@ -174,20 +174,21 @@ def receiver_steps(
     return tuple(steps)
 
 
-def _own_address(interface: Interface, family: Family) -> IPAddress | None:
-    """The address to receive on, None (the wildcard) if there is none that can be used yet."""
+def _own_address(interface: Interface, family: Family) -> IPAddress:
+    """The address to receive on; the wildcard if there is none that can be used yet."""
     ready = [a.address for a in interface.addresses_of(family) if not a.tentative]
     if family is Family.IPV6:
         ready.sort(key=lambda address: not address.is_link_local)
-    return ready[0] if ready else None
+        return ready[0] if ready else IPv6Address("::")
+    return ready[0] if ready else IPv4Address("0.0.0.0")
 
 
-def _bind_to(address: IPAddress | None, port: int, index: int) -> Bind:
+def _bind_to(address: IPAddress, port: int, index: int) -> Bind:
     if isinstance(address, IPv4Address):
         return Bind((str(address), port))
     # A link-local address is one of ours only together with its interface, by number.
-    scope = index if address is not None and address.is_link_local else 0
-    return Bind((str(address).partition("%")[0] if address else "::", port, 0, scope))
+    scope = index if address.is_link_local else 0
+    return Bind((str(address).partition("%")[0], port, 0, scope))
 
 
 def _join(interface: Interface, group: Group) -> SetOption:
