@@ -6,6 +6,7 @@ Layer 5. No clock and no selector: `bcast.receiver` has both and says when to fo
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -106,8 +107,11 @@ class Channel:
     @property
     def buffer(self) -> int:
         """The receive buffer that was granted, in bytes (the smallest of all sockets)."""
+        # Linux reports twice what was set, the other half being for its own bookkeeping
+        # (socket(7), SO_RCVBUF).
+        share = 2 if sys.platform == "linux" else 1
         granted = [
-            one.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            one.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // share
             for opened in self.sockets.values()
             for one in opened
         ]

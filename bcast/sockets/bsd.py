@@ -114,9 +114,9 @@ class System:
     ISOLATES = False
 
     IP_RECVIF = 20
-    IP_RECVTTL = 0
-    SO_TIMESTAMP = 0
-    SCM_TIMESTAMP = 0
+    IP_RECVTTL: int
+    SO_TIMESTAMP: int
+    SCM_TIMESTAMP: int
     # struct timeval: time_t and a long.
     TIMEVAL = struct.Struct("@ql0q")
 
