@@ -31,7 +31,7 @@ from bcast.payload import Template
 from bcast.sockets import open_sender, platform
 from bcast.sockets.advice import socket_error
 from bcast.sockets.batch import Batch
-from bcast.sockets.plan import run_steps
+from bcast.sockets.plan import SetOption, run_steps
 from bcast.sockets.transfer import open_batch_sender, open_reader
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class _Way:
         self.socket = opened
         self.interface = interface
         self.port: int = opened.getsockname()[1]
+        #: The options that are set for all-hosts at the moment.
+        self.special: tuple[SetOption, ...] = ()
 
 
 class Sender:
@@ -127,7 +129,7 @@ class Sender:
         self._loop = loop
         self._share = share
         self._clock = clock
-        self._ways: dict[tuple[int, Family | IPAddress, bool], _Way] = {}
+        self._ways: dict[tuple[int, Family | IPAddress], _Way] = {}
         self._transmit = open_batch_sender()
         self._list_interfaces = list_interfaces
         self._interfaces = list_interfaces()
@@ -217,11 +219,15 @@ class Sender:
                 skipped.append(Skipped(interface, found))
                 continue
             for target in found:
+                actual = _actual(target)
+                if actual is None:
+                    skipped.append(Skipped(interface, "it has no broadcast address"))
+                    continue
                 payloads = payloads_for(target, interface)
-                count, error, way = self._send_to(interface, target, port, payloads)
+                count, error, way = self._send_to(interface, target, actual, port, payloads)
                 if count and way is not None:
                     source = Endpoint(target.source.address, way.port)
-                    there = Endpoint(self._actual(target), port)
+                    there = Endpoint(actual, port)
                     sent.append(Sent(interface, source, there, len(payloads[count - 1]), count))
                 if error is not None:
                     failed.append(Failed(interface, error, len(payloads) - count))
@@ -274,20 +280,24 @@ class Sender:
         return {routed.index} if routed else set()
 
     def _send_to(
-        self, interface: Interface, target: Target, port: int, payloads: Sequence[bytes]
+        self,
+        interface: Interface,
+        target: Target,
+        destination: IPAddress,
+        port: int,
+        payloads: Sequence[bytes],
     ) -> tuple[int, SocketError | None, _Way | None]:
         """Sends to one target; returns how many went, why the rest didn't, and by which socket."""
         family = target.source.family
         limit = interface.payload_limit(family)
         longest = max(map(len, payloads), default=0)
         if longest > limit:
-            return 0, _too_large(interface, limit), None
+            return 0, _too_large(interface, limit, longest), None
         try:
             way = self._way(interface, target)
         except SocketError as error:
             return 0, error, None
         count = 0
-        destination = self._actual(target)
         scoped = destination.is_link_local or destination.is_multicast
         ancillary = platform.send_ancillary(interface, target.source.address)
         try:
@@ -307,24 +317,16 @@ class Sender:
         except OSError as error:
             what = f"send to {destination}"
             if error.errno == errno.EMSGSIZE:
-                return count, _too_large(interface, limit), way
+                return count, _too_large(interface, limit, longest), way
             return count, socket_error(error, what, interface.name), way
         return count, None, way
 
-    def _actual(self, target: Target) -> IPAddress:
-        """Where the datagrams really go: all-hosts isn't 255.255.255.255 everywhere."""
-        if target.all_hosts:
-            return platform.all_hosts(target.source)[0] or target.destination
-        return target.destination
-
     def _way(self, interface: Interface, target: Target) -> _Way:
         source = target.source
-        special = platform.all_hosts(source)[1] if target.all_hosts else ()
-        # Where the source goes along with each datagram one socket serves all of an interface's
-        # addresses; elsewhere it is bound to one. An option for all-hosts would change where the
-        # other datagrams go.
+        # Where the source goes along with each datagram, one socket serves all of an interface's
+        # addresses; elsewhere it is bound to one.
         told = platform.send_ancillary(interface, source.address)
-        key = (interface.index, source.family if told else source.address, bool(special))
+        key = (interface.index, source.family if told else source.address)
         way = self._ways.get(key)
         if way is None:
             opened = open_sender(
@@ -337,7 +339,12 @@ class Sender:
                 share=self._share,
             )
             way = self._ways[key] = _Way(opened, interface)
-            run_steps(opened, special, interface.name)
+        special = platform.all_hosts(source)[1] if target.all_hosts else ()
+        if special != way.special:
+            # Such an option changes where every other datagram goes: it is off in between.
+            off = (option._replace(value=0) for option in way.special)
+            run_steps(way.socket, (*off, *special), interface.name)
+            way.special = special
         return way
 
     # -- replies ------------------------------------------------------------------------------
@@ -407,9 +414,14 @@ def _same(one: Sent) -> tuple[Interface, Endpoint, Endpoint, int]:
     return one.interface, one.source, one.destination, one.length
 
 
-def _too_large(interface: Interface, limit: int) -> TooLargeError:
+def _actual(target: Target) -> IPAddress | None:
+    """Where the datagrams really go: all-hosts isn't 255.255.255.255 on every system."""
+    return platform.all_hosts(target.source)[0] if target.all_hosts else target.destination
+
+
+def _too_large(interface: Interface, limit: int, length: int) -> TooLargeError:
     return TooLargeError(
-        f"{interface.name}: the payload doesn't fit into one datagram",
+        f"{interface.name}: {length} bytes don't fit into one datagram",
         f"at most {limit} bytes do (MTU {interface.mtu}), and bcast never fragments",
         error="EMSGSIZE",
         interface=interface.name,

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from lab import Lab, lab_unavailable
+
+from tests.lab import Lab, lab_unavailable
 
 settings.register_profile("default", max_examples=60, deadline=None)
 settings.register_profile("long", max_examples=5_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# What a developer has set for the command would change what it does in the tests.
+for name in ("BCAST_INTERFACE", "BCAST_REALM", "BCAST_KEY_FILE"):
+    os.environ.pop(name, None)
+# Programs started in the background ignore Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Set (and not 0) where the kernel's tests must run: then none of them may be skipped.
 REQUIRE_KERNEL = "BCAST_REQUIRE_KERNEL"
@@ -83,7 +92,8 @@ def _children() -> dict[int, str]:
             parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
             if parent == os.getpid():
                 line = (process / "cmdline").read_text().replace("\0", " ").strip()
-                children[int(process.name)] = line or f"zombie {process.name}"
+                if "multiprocessing.resource_tracker" not in line:  # ends with us
+                    children[int(process.name)] = line or f"zombie {process.name}"
         except OSError:
             continue  # it ended meanwhile
     return children

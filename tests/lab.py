@@ -12,13 +12,14 @@
         a.run(["bcast", "send", "hello"])
 
 A host is a network namespace, a network is a bridge in a namespace of its own, a cable is a
-veth pair. The file system and /sys are the machine's; /proc shows the machine's processes.
+veth pair. The file system and /sys are the machine's. So is /proc, except for /proc/net and
+/proc/sys/net: a command finds itself there as /proc/self, not by what it takes for its id.
 
 **Rootless** (the default) everything lives in a user namespace that the caller's own user owns.
-Commands run as that user without any capability over the network: a user namespace inside the
-one that owns the network namespaces. (Root appears as uid 65534, and can still read and write
-what the real root owns.) `Namespace.setup` runs with all capabilities. **Privileged** there is no
-user namespace, and commands run as root with root's capabilities.
+Commands run as that user, without any capability over the network: in a user namespace below the
+one that owns it. (Root's show up as uid 65534; they still own root's files, and may write
+/proc/sys/net.) `Namespace.setup` runs with all capabilities. **Privileged**, there is no user
+namespace, and commands run as root with root's capabilities.
 
 **Nothing is left behind.** All processes live in a process namespace whose first process reads a
 pipe that only the caller holds the other end of: when the lab is closed, or its process dies
@@ -77,7 +78,7 @@ done
 """
 #: Namespaces inherit these from the machine; where /proc/sys is read-only they stay as they are.
 _FORGET_MACHINE = "; ".join(
-    f"(echo 0 >/proc/sys/net/ipv4/{name}) 2>/dev/null || :"
+    f"{{ echo 0 >/proc/sys/net/ipv4/{name}; }} 2>/dev/null || :"
     for name in ("ip_forward", "conf/all/rp_filter", "conf/default/rp_filter")
 )
 _PACKAGES = {"ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux"}
@@ -96,7 +97,8 @@ class LabError(BcastError):
 class Link:
     """One end of a cable: the interface ``name`` on the host of that name.
 
-    ``index`` and ``hardware_address`` are unique in the lab. ``link_local`` is None without IPv6.
+    ``index`` and ``hardware_address`` are unique in the lab. ``link_local``, which has no scope
+    here, is None without IPv6.
     """
 
     host: str
@@ -512,12 +514,13 @@ class Lab:
     """A LAN of the real kernel, rootless or ``privileged`` (see the module).
 
     A context manager; or `open` and `close` it. Raises `LabError` where the system doesn't allow
-    one (`lab_unavailable` asks beforehand). Not for use by several threads at a time.
+    one (`lab_unavailable` asks beforehand). One thread at a time may build it; commands may be
+    run from several. Once closed it stays closed.
     """
 
     def __init__(self, *, privileged: bool = False) -> None:
         self.privileged = privileged
-        #: The lab's first process, as the machine counts; 0 while the lab isn't open.
+        #: The lab's first process, as the machine counts; 0 before it is opened.
         self.pid = 0
         self.hosts: dict[str, Host] = {}
         self.networks: dict[str, Network] = {}
@@ -538,6 +541,8 @@ class Lab:
         """Makes the empty lab. Raises `LabError` with the reason when the system refuses."""
         if sys.platform != "linux":
             raise _not_linux()
+        if self.pid:
+            raise LabError("a lab can be opened once", "make another one")
         if self.privileged and os.geteuid() != 0:
             raise LabError("a privileged lab needs root", "use Lab() without privileged")
         tools = [_tool(name) for name in ("unshare", "nsenter", "ip")]

@@ -49,13 +49,14 @@ def test_scope_of_a_link_local_address_is_its_interface(monkeypatch: pytest.Monk
     assert (one.ifindex, one.address) == (4, IPv6Address("fe80::1"))
 
 
+@pytest.mark.parametrize("scope", [4, 0])
 def test_index_that_a_kame_stack_leaves_in_the_address_is_taken_out(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, scope: int
 ) -> None:
-    (one,) = adapters(
-        monkeypatch, ifaddr.Adapter("a", "a", [ifaddr.IP(("fe80:4::1", 0, 4), 64, "a")], index=4)
-    )
-    assert one.address == IPv6Address("fe80::1")
+    own = [ifaddr.IP(("fe80:4::1", 0, scope), 64, "a"), ifaddr.IP(("fe80:5::1", 0, 4), 64, "a")]
+    found = adapters(monkeypatch, ifaddr.Adapter("a", "a", own, index=4))
+    # The second is an odd address, but somebody's.
+    assert [str(each.address) for each in found] == ["fe80::1", "fe80:5::1"]
 
 
 @pytest.mark.parametrize(

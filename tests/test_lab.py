@@ -12,12 +12,12 @@ import time
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-import lab as lab_module
 import pytest
-from lab import Host, Lab, LabError, Link, Running, lab_unavailable
 
 import bcast
 from bcast.errors import ArgumentError
+from tests import lab as lab_module
+from tests.lab import Host, Lab, LabError, Link, Running, lab_unavailable
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a lab needs Linux")
 
@@ -368,6 +368,8 @@ def test_the_end_of_a_lab_kills_everything_in_it(lab: Lab) -> None:
         assert not any(gone(pid) for pid in pids)
     assert all(gone(pid) for pid in pids), "close returned before they were gone"
     other.close()  # closing twice is harmless
+    with pytest.raises(LabError, match="a lab can be opened once"):
+        other.open()
     with pytest.raises(LabError, match="the lab isn't open"):
         a.run(["true"])
 
@@ -375,7 +377,7 @@ def test_the_end_of_a_lab_kills_everything_in_it(lab: Lab) -> None:
 def test_kill_minus_nine_leaves_nothing_behind(lab: Lab) -> None:
     code = f"""
 import time
-import lab, test_lab
+from tests import lab, test_lab
 with lab.Lab(privileged={lab.privileged}) as made:
     a = made.host("a")
     a.connect(made.network("blue"))
@@ -428,7 +430,7 @@ def test_a_privileged_lab_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.kernel
 def test_the_setting_that_forbids_user_namespaces_is_named() -> None:
     """In a user namespace with that setting, which is one of each user namespace."""
-    code = "import lab; print(lab.lab_unavailable(False))"
+    code = "from tests import lab; print(lab.lab_unavailable(False))"
     script = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
     inside = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -442,7 +444,7 @@ def test_the_setting_that_forbids_user_namespaces_is_named() -> None:
 # --- the configuration of the tests
 
 INNER = """
-import atexit, subprocess, pytest
+import pytest
 
 @pytest.mark.kernel
 def test_skipped():
@@ -483,10 +485,11 @@ def test_a_skip_is_a_failure_where_the_kernel_is_required(tmp_path: Path) -> Non
     assert "BCAST_REQUIRE_KERNEL is set, but this test was not run. Skipped: no kernel" in output
 
 
-def test_a_skip_is_a_skip_elsewhere(tmp_path: Path) -> None:
-    status, output = pytest_inside(tmp_path, INNER, require="0")
-    assert status == 0
+def test_a_skip_is_a_skip_elsewhere_but_a_process_left_behind_is_an_error(tmp_path: Path) -> None:
+    status, output = pytest_inside(tmp_path, INNER + LEAK, require="0")
+    assert status == 1
     assert "SKIPPED [1] test_inner.py:6: no kernel today" in output
+    assert "the tests left processes running: ['sleep 60']" in output
 
 
 @pytest.mark.kernel
@@ -499,9 +502,3 @@ def test_an_ordinary_user_runs_the_unprivileged_variant_alone(tmp_path: Path) ->
     assert status == 0, output
     assert "PASSED test_inner.py::test_in_a_lab[unprivileged]" in output
     assert ": needs root" in output
-
-
-def test_a_process_left_behind_is_an_error(tmp_path: Path) -> None:
-    status, output = pytest_inside(tmp_path, LEAK, require="0")
-    assert status == 1
-    assert "the tests left processes running: ['sleep 60']" in output

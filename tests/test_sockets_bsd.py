@@ -358,7 +358,7 @@ def test_the_arrival_of_an_ipv4_datagram(used: Platform) -> None:
         (0, index, DATA_LINK),
     ]
     assert used.read_arrival(V4, ancillary) == Arrival(
-        index=2,
+        ifindex=2,
         destination=b"\xc0\xa8\x01\xff",
         local=None,
         ttl=255,

@@ -246,7 +246,7 @@ def test_the_arrival_of_an_ipv4_datagram() -> None:
         (0, 26, INDEX + b"\0\0\0\0" + b"\xff\xff\xff\xff"),
     ]
     assert darwin.read_arrival(V4, ancillary) == Arrival(
-        index=7,
+        ifindex=7,
         destination=b"\xff\xff\xff\xff",
         local=None,
         ttl=255,
@@ -269,7 +269,7 @@ def test_the_arrival_of_an_ipv6_datagram() -> None:
 
 def test_an_unknown_arrival_interface_is_none() -> None:
     said = b"\0\0\0\0" + b"\0\0\0\0" + b"\xc0\xa8\x01\x05"
-    assert darwin.read_arrival(V4, [(0, 26, said)]).index is None
+    assert darwin.read_arrival(V4, [(0, 26, said)]).ifindex is None
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_the_arrival_of_an_ipv4_datagram() -> None:
         (0, 0xB, b"\x40"),
     ]
     assert illumos.read_arrival(V4, ancillary) == Arrival(
-        index=3,
+        ifindex=3,
         destination=b"\xc0\xa8\x01\xff",
         local=b"\xc0\xa8\x01\x05",
         ttl=64,

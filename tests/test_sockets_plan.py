@@ -527,11 +527,11 @@ def test_no_control_message_can_hurt(
     arrival = used.read_arrival(family, ancillary)
     assert arrival.destination is None or len(arrival.destination) in (4, 16)
     assert arrival.local is None or len(arrival.local) == 4
-    for value in (arrival.index, arrival.ttl, arrival.time_ns, arrival.drops):
+    for value in (arrival.ifindex, arrival.ttl, arrival.time_ns, arrival.drops):
         assert value is None or isinstance(value, int)
 
 
 @EACH
 def test_nothing_said_is_nothing_known(used: Platform) -> None:
     arrival = used.read_arrival(Family.IPV4, [])
-    assert (arrival.index, arrival.destination, arrival.ttl, arrival.time_ns) == (None,) * 4
+    assert (arrival.ifindex, arrival.destination, arrival.ttl, arrival.time_ns) == (None,) * 4

@@ -55,8 +55,6 @@ class Output:
             self.name = name if isinstance(name, str) else "the capture"
         self._done = 0
         self._seekable = self._file.seekable()
-        # What the shell opened for appending tells a position that isn't where it writes.
-        self._tells = self._seekable and file != STANDARD_STREAM
 
     @property
     def failed(self) -> bool:
@@ -86,7 +84,7 @@ class Output:
                 # An interrupt. It can come between a write and the note of how much that wrote;
                 # where the file tells, the rest follows before the interrupt goes on.
                 self._done = self._position() - start
-                if not (self._tells and 0 <= self._done <= len(blocks)):
+                if not (self._seekable and 0 <= self._done <= len(blocks)):
                     self._failure = CaptureError(f"writing {self.name} was interrupted")
                     raise
                 self._push(blocks)
@@ -123,7 +121,7 @@ class Output:
                 self._done += count
 
     def _position(self) -> int:
-        return self._file.seek(0, SEEK_CUR) if self._tells else 0
+        return self._file.seek(0, SEEK_CUR) if self._seekable else 0
 
     def _count(self, blocks: memoryview) -> int:
         """Counts the datagrams of the blocks that are written whole; returns how many bytes."""

@@ -184,12 +184,13 @@ class CaptureWriter:
 
     def flush(self) -> None:
         """Writes what is pending."""
-        used, self._used = self._used, 0
-        count, self._pending = self._pending, 0
         self._check()
-        if used:
-            with memoryview(self._buffer) as whole, whole[:used] as blocks:
-                self._output.write(blocks, count)
+        try:
+            if self._used:
+                with memoryview(self._buffer) as whole, whole[: self._used] as blocks:
+                    self._output.write(blocks, self._pending)
+        finally:
+            self._used = self._pending = 0
 
     def close(self, now_ns: int | None = None) -> None:
         """Writes the counts of every interface and closes the file; twice does nothing.

@@ -58,9 +58,10 @@ def _assigned(adapter: ifaddr.Adapter, ip: ifaddr.IP) -> Assigned:
             # The scope is the interface, whatever the adapter is called.
             index = scope or index
             # Systems with a KAME network stack keep the index in bytes 2 and 3, which are zero
-            # in every link-local address (RFC 4291, 2.5.6), and may let it out.
+            # in link-local addresses (RFC 4291, 2.5.6), and may let it out.
             packed = address.packed
-            address = IPv6Address(packed[:2] + b"\0\0" + packed[4:])
+            if int.from_bytes(packed[2:4], "big") == index:
+                address = IPv6Address(packed[:2] + b"\0\0" + packed[4:])
     else:
         address = IPv4Address(ip.ip)
     return Assigned(

@@ -99,13 +99,18 @@ def open_receivers(
     reader has to drop. Without groups, and with up to that number, it is one socket. ``buffer``
     is the receive buffer to ask for, in bytes.
 
-    Raises `ArgumentError` for a group of another family, `SocketError` or `PortTakenError` with
-    nothing left open.
+    Raises `ArgumentError` for a group of another family, or for more groups than one socket takes
+    while not sharing, `SocketError` or `PortTakenError` with nothing left open.
     """
     for group in groups:
         if group.family is not family:
             raise ArgumentError(f"{group} is not an IPv{family} group")
     size = platform.GROUPS_PER_SOCKET
+    if len(groups) > size and not share:
+        raise ArgumentError(
+            f"{len(groups)} groups take several sockets, which have to share port {port}",
+            f"join at most {size}, or let the port be shared",
+        )
     chunks = [groups[start : start + size] for start in range(0, len(groups), size)] or [()]
     with ExitStack() as opened:
         sockets = []

@@ -27,6 +27,12 @@ def port_owner_command(port: int, system: str = sys.platform) -> str:
         return f"ss -lunp 'sport = :{port}'"
     if system == "win32":
         return f"Get-Process -Id (Get-NetUDPEndpoint -LocalPort {port}).OwningProcess"
+    if system.startswith("freebsd"):
+        return f"sockstat -P udp -p {port}"
+    if system.startswith(("openbsd", "netbsd")):
+        return f"fstat | grep ':{port}'"
+    if system.startswith("sunos"):
+        return f"netstat -unv -P udp | grep '[.]{port} '"
     return f"lsof -nP -iUDP:{port}"
 
 
@@ -42,7 +48,9 @@ def socket_error(
     """Makes the `SocketError` of a failed system call: what, where, why, what to do."""
     name = errno_name(error)
     where = f"{interface}: " if interface else ""
-    if error.errno == errno.EADDRINUSE and port is not None:
+    # Windows says EACCES for a port that its owner keeps to itself.
+    taken = (errno.EADDRINUSE, errno.EACCES) if system == "win32" else (errno.EADDRINUSE,)
+    if error.errno in taken and port:
         return PortTakenError(
             f"{where}UDP port {port} is taken by a program that doesn't share it",
             f"find it with {port_owner_command(port, system)}, or use another port",
@@ -50,14 +58,15 @@ def socket_error(
             interface=interface,
             operation=operation,
         )
-    if error.errno in (errno.EACCES, errno.EPERM) and port is not None and port < 1024:
+    refused = error.errno in (errno.EACCES, errno.EPERM)
+    if refused and port and port < 1024:
         advice = f"ports below 1024 need privileges: run as root, or use another port than {port}"
     elif error.errno == errno.EADDRNOTAVAIL and address:
         advice = f"{address.partition('%')[0]} is not an address of {interface} any more"
     else:
         advice = _advice(error.errno or 0, operation, interface, system)
     return SocketError(
-        f"{where}can't {operation}: {name} ({os.strerror(error.errno or 0)})",
+        f"{where}can't {operation}: {name} ({error.strerror or os.strerror(error.errno or 0)})",
         advice,
         error=name,
         interface=interface,
@@ -94,6 +103,8 @@ def _advice(number: int, operation: str, interface: str, system: str) -> str:
         errno.EMFILE: "too many open files: raise the limit with ulimit -n",
         errno.ENFILE: "the system has too many open files",
         errno.EAFNOSUPPORT: "this system doesn't have that address family: use -4 or -6",
+        errno.EMSGSIZE: f"more bytes than {interface} sends in one piece: see its MTU",
+        errno.ENETDOWN: f"{interface} is down: see bcast interfaces",
         errno.EINVAL: "the system doesn't accept it for this interface",
     }
     return table.get(number, "")

@@ -13,14 +13,15 @@ Python lacks most of the names. Where these systems can't do what is wanted:
   255.255.255.255 into the datagram (with TTL 1). While it is set every other destination is
   ENETUNREACH: whoever sets it has to set it back to 0.
 * Reception isn't limited to an interface: `ISOLATES` is False, every datagram says by which
-  interface it came, and the reader has to pass over those of the others. Memberships are per
-  interface all the same.
-* So the receivers of several interfaces are bound to one wildcard address. That needs
+  interface it came, and the reader has to pass over those of the others.
+* On FreeBSD a membership is for its socket and interface. On OpenBSD and NetBSD it only lets the
+  group in: every socket of the port gets what any program has joined, on any interface.
+* OpenBSD and NetBSD have no source-specific membership: the whole group is joined, and the
+  reader has to pass over the other sources.
+* The receivers of several interfaces are bound to one wildcard address. That needs
   SO_REUSEPORT on each of them, and one without it would keep every broadcast from the others.
   ``share=False`` leaves out SO_REUSEADDR only: a program that has the port and doesn't share it
   is noticed, one of the same user that shares it isn't.
-* OpenBSD and NetBSD have no source-specific membership: the whole group is joined, and the
-  reader has to pass over the other sources.
 * OpenBSD and NetBSD have no IP_DONTFRAG: only a broadcast, which is never fragmented, fails when
   it is too large. The sender's own comparison with the MTU has to stop the rest.
 * There is no drop count for a socket. The kernel's time is in nanoseconds on FreeBSD, in

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import NamedTuple, Protocol
 
@@ -57,11 +56,10 @@ class Bind(NamedTuple):
     address: tuple[str, int] | tuple[str, int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Verify:
+class Verify(NamedTuple):
     """The index must still belong to the interface of that name (``if_indextoname``)."""
 
-    index: int
+    ifindex: int
     name: str
 
 
@@ -79,15 +77,15 @@ class Plan(NamedTuple):
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """What the control messages of one datagram said; None where they said nothing.
 
-    ``destination`` is the packed address in the IP header, ``local`` the packed address of ours
-    that took it: they differ for broadcast and multicast. ``drops`` is cumulative.
+    ``ifindex`` is the index of the interface, ``destination`` the packed address in the IP header,
+    ``local`` the packed address of ours that took it: the two differ for broadcast and multicast.
+    ``drops`` is cumulative.
     """
 
-    index: int | None = None
+    ifindex: int | None = None
     destination: bytes | None = None
     local: bytes | None = None
     ttl: int | None = None
@@ -199,13 +197,13 @@ def _set_option(opened: socket.socket, step: SetOption, interface: str) -> None:
 
 def _verify(step: Verify) -> None:
     try:
-        name = socket.if_indextoname(step.index)
+        name = socket.if_indextoname(step.ifindex)
     except OSError:
         name = ""
     if name != step.name:
         now = f"is now called {name}" if name else "is gone"
         raise SocketError(
-            f"interface {step.name} (index {step.index}) {now}",
+            f"interface {step.name} (index {step.ifindex}) {now}",
             "list the interfaces again",
             error="ENODEV",
             interface=step.name,

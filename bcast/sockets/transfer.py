@@ -78,8 +78,8 @@ class PlainReader:
                 # Windows reports an unreachable port of an earlier send here: nothing of ours.
                 continue
             at = interface
-            if not self._platform.ISOLATES and arrival.index not in (None, interface.index):
-                other = self._interfaces.get(arrival.index or 0)
+            if not self._platform.ISOLATES and arrival.ifindex not in (None, interface.index):
+                other = self._interfaces.get(arrival.ifindex or 0)
                 if other is None or all(a.address.packed != row[2] for a in other.addresses):
                     continue
                 at = other

@@ -1,0 +1,16 @@
+"""What bcast costs, as ratios against a reference that is measured in the same run.
+
+``python -m tests.bench [NAME...]`` from the project's root (or ``tox run -e bench``) runs
+
+- ``receive``: CPU time a datagram, against a C program (`receive`);
+- ``send``: datagrams a second, against a C program (`send`);
+- ``flood``: whether every datagram is either received or counted as dropped (`flood`);
+- ``start``: start-up, against the bare interpreter and a trivial typer application (`start`);
+- ``memory``: whether memory stays flat over very many datagrams (`memory`; takes a minute,
+  therefore only when it is named).
+
+It needs Linux, a C compiler and namespaces of its own: all traffic stays in them. Contestants
+take turns (A B A B ...), what is printed are medians with the smallest and largest sample, and
+nothing is asserted: a machine that is busy with something else makes all of it slower, but the
+ratios less so.
+"""

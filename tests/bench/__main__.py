@@ -1,0 +1,50 @@
+"""``python -m tests.bench [NAME...]``; see the package's docstring."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+# The modules of the tests import each other from here, as pytest lets them.
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from bench import flood, memory, receive, send, start
+
+_NAMES = ("receive", "send", "flood", "start", "memory")
+
+
+def main() -> None:
+    """Runs the benchmarks that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("name", nargs="*", metavar="NAME", help=", ".join(_NAMES))
+    parser.add_argument("--rounds", type=int, default=21, help="how often each takes its turn")
+    parser.add_argument(
+        "--datagrams", type=int, default=1_000_000, help="how many `memory` receives"
+    )
+    parser.add_argument(
+        "--python",
+        action="append",
+        metavar="PATH",
+        help="an interpreter that `start` measures (default: this one); repeatable",
+    )
+    options = parser.parse_args()
+    names = options.name or [name for name in _NAMES if name != "memory"]
+    for name in names:
+        if name not in _NAMES:
+            parser.error(f"there is no benchmark {name!r}: choose from {', '.join(_NAMES)}")
+    for name in names:
+        if name == "receive":
+            receive.run(options.rounds)
+        elif name == "send":
+            send.run(options.rounds)
+        elif name == "flood":
+            flood.run()
+        elif name == "start":
+            start.run(options.rounds, options.python or [sys.executable])
+        else:
+            memory.run(options.datagrams)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""``receive``: CPU time a datagram, with a full queue.
+
+Every contestant is a process with a socket of its own on the receiving host; all of them wait.
+In each round every contestant has its turn: it is stopped (SIGSTOP), 4,000 multicast datagrams
+of 200 bytes are put into its receive buffer of 4 MiB (that none was dropped and all are there is
+checked), it is continued, and the user and system time that it takes until the queue is empty
+and it sleeps again (/proc/PID/task/*/schedstat, nanoseconds) is divided by their number. Neither
+the sender nor a wake-up for each datagram is in that time, so it can be repeated on a busy
+machine. The processes are started several times, and the first round of each is thrown away.
+
+- reference: `reference.c`, recvmmsg with everything decoded;
+- Receiver: iterated, the payload of each datagram read; then the other attributes, too;
+- listen --json: to /dev/null, payloads of printable ASCII and random ones;
+- listen --write: the same datagrams into a file in memory and one on disk, until they are
+  written;
+- recvfrom: a plain loop in Python, for orientation: it knows no time, destination or TTL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.measure import Goal, Series, at_most, print_table
+from bench.network import GROUP, INTERFACE, LENGTH, Cable, bcast_command, cable, subject
+from bench.processes import drain, pause, queue
+from tests.lab import LabError, Running
+
+__all__ = ["run"]
+
+_WANTED = 4_000
+_STARTS = 3
+# listen --write gathers what it writes for at most half a second.
+_UNTIL_WRITTEN = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class _Contestant:
+    """One row of the table. Those that share ``program`` are the same process."""
+
+    name: str
+    program: str
+    goal: Goal | None = None
+    payload: str = "text"
+    settle: float = 0.0
+
+
+_REFERENCE = _Contestant("C recvmmsg, all decoded (reference)", "reference")
+
+
+def run(rounds: int) -> None:
+    """Measures ``rounds`` rounds (at least one for each start) and prints the table."""
+    with _files() as (in_memory, on_disk):
+        contestants = [
+            _REFERENCE,
+            _Contestant("Receiver, payload read", "receiver", at_most(1.75)),
+            _Contestant("Receiver, all attributes read", "receiver-all"),
+            _Contestant("listen --json, text payload", "json", at_most(3.5)),
+            _Contestant("listen --json, random payload", "json", at_most(3.5), "binary"),
+            _Contestant(
+                "listen --write, memory", "write-memory", at_most(2.7), settle=_UNTIL_WRITTEN
+            ),
+            _Contestant("recvfrom loop, payload and source", "recvfrom"),
+        ]
+        programs = {
+            "receiver": subject("receiver", INTERFACE, GROUP),
+            "receiver-all": subject("receiver-all", INTERFACE, GROUP),
+            "recvfrom": subject("recvfrom", INTERFACE, GROUP),
+            "json": _listen("--json", "", "/dev/null"),
+            "write-memory": _listen("-w", str(in_memory), "/dev/null"),
+        }
+        if on_disk is not None:
+            row = _Contestant(
+                "listen --write, disk", "write-disk", at_most(2.7), settle=_UNTIL_WRITTEN
+            )
+            contestants.insert(-1, row)
+            programs["write-disk"] = _listen("-w", str(on_disk), "/dev/null")
+        series = {contestant.name: Series() for contestant in contestants}
+        count = _WANTED
+        for _ in range(_STARTS):
+            with cable() as network:
+                count = _measure(
+                    network, contestants, programs, series, max(1, rounds // _STARTS), count
+                )
+    _print(contestants, series, count)
+
+
+def _listen(option: str, file: str, output: str) -> list[str]:
+    """The command of ``bcast listen``, to which ``--port N`` can be appended."""
+    command = bcast_command("listen", "-i", INTERFACE, "-g", GROUP, "-4", option)
+    if file:
+        command.append(file)
+    return ["sh", "-c", f'exec "$@" >{output}', "sh", *command, "-p"]
+
+
+def _measure(
+    network: Cable,
+    contestants: list[_Contestant],
+    programs: dict[str, list[str]],
+    series: dict[str, Series],
+    rounds: int,
+    count: int,
+) -> int:
+    """Starts the programs and lets them take turns; returns how many datagrams a turn had."""
+    running: dict[str, tuple[Running, int]] = {}
+    for port, program in enumerate(("reference", *programs), start=28_300):
+        try:
+            if program == "reference":
+                running[program] = network.start_reference(port=port), port
+            else:
+                running[program] = network.start([*programs[program], str(port)], port=port), port
+        except LabError as error:
+            for contestant in contestants:
+                if contestant.program == program:
+                    series[contestant.name].failure = str(error).splitlines()[-1]
+    pids = {program: process.pid for program, (process, _) in running.items()}
+    for number in range(-1, rounds):
+        # Another one begins each time: nobody always comes after the same neighbour.
+        turn = number % len(contestants)
+        for contestant in contestants[turn:] + contestants[:turn]:
+            if contestant.program not in running or series[contestant.name].failure:
+                continue
+            pid, port = pids[contestant.program], running[contestant.program][1]
+            if number < 0:
+                # The first turn is the warm-up, and shows how many datagrams fit.
+                count = min(count, network.room(pid, port, count))
+                drain(pid, port, settle=contestant.settle)
+                continue
+            sample = _turn(network, pid, port, contestant, count)
+            series[contestant.name].add(sample)
+    for process, _ in running.values():
+        process.terminate()
+    return count
+
+
+def _turn(network: Cable, pid: int, port: int, contestant: _Contestant, count: int) -> float:
+    """One turn of one contestant; returns the CPU time a datagram in nanoseconds."""
+    pause(pid)
+    before = queue(pid, port)
+    network.send(1, port=port, payload=contestant.payload)
+    one = queue(pid, port).memory
+    network.send(count - 1, port=port, payload=contestant.payload)
+    filled = queue(pid, port)
+    if filled.drops != before.drops or filled.memory != count * one:
+        raise LabError(
+            f"{contestant.name}: the queue doesn't hold the {count} datagrams that were sent",
+            f"{filled.memory} bytes of {count * one}, {filled.drops - before.drops} dropped",
+        )
+    return drain(pid, port, settle=contestant.settle) / count
+
+
+@contextmanager
+def _files() -> Iterator[tuple[Path, Path | None]]:
+    """Two file names, in memory and on disk; only one where these are the same."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="bcast-bench-") as folder:
+        memory = Path("/dev/shm")
+        disk = Path(folder)
+        os.chmod(disk, 0o777)
+        if not memory.is_dir() or memory.stat().st_dev == disk.stat().st_dev:
+            yield disk / "capture.pcapng", None
+            return
+        with tempfile.TemporaryDirectory(prefix="bcast-bench-", dir=memory) as other:
+            os.chmod(other, 0o777)
+            yield Path(other) / "capture.pcapng", disk / "capture.pcapng"
+
+
+def _print(contestants: list[_Contestant], series: dict[str, Series], count: int) -> None:
+    reference = series[_REFERENCE.name]
+    rows = []
+    for contestant in contestants:
+        samples = series[contestant.name]
+        if samples.failure:
+            rows.append((contestant.name, "-", samples.failure, "", ""))
+            continue
+        ratio = samples.over(reference)
+        verdict = contestant.goal.verdict(ratio) if contestant.goal else ""
+        rows.append((contestant.name, *samples.cells(1000), f"{ratio:.2f}", verdict))
+    print_table(
+        f"receive: CPU time a datagram of {LENGTH} bytes, {count} waiting in the queue, "
+        f"{len(reference.samples)} rounds",
+        ("contestant", "us", "min-max", "x C", "goal"),
+        rows,
+    )
