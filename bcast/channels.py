@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from bcast.datagram import Family, Group, Interface
@@ -17,6 +16,7 @@ from bcast.errors import SocketError
 from bcast.interfaces import InterfaceChange, InterfaceRemoved, select
 from bcast.sockets import open_receivers
 from bcast.sockets.transfer import drop_counter
+from bcast.values import Value
 
 __all__ = [
     "Channel",
@@ -29,8 +29,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceFailed:
+class InterfaceFailed(Value):
     """A socket of a selected interface could not be opened; it is tried again every second."""
 
     interface: Interface
@@ -45,8 +44,7 @@ class InterfaceFailed:
 Notice = InterfaceChange | InterfaceFailed
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceState:
+class InterfaceState(Value):
     """What a receiver's interface is doing: receiving, not there for now, or refused."""
 
     interface: Interface
@@ -54,8 +52,7 @@ class InterfaceState:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceStatistics:
+class InterfaceStatistics(Value):
     """Counts of one interface (by name). ``kernel_drops``: None where the system doesn't count.
 
     ``buffer`` is the receive buffer that the system granted, in bytes, 0 if none is open.
@@ -67,8 +64,7 @@ class InterfaceStatistics:
     buffer: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(Value):
     """Counts since the receiver was opened.
 
     ``kernel_drops`` are datagrams that arrived here and found the receive buffer full: not lost

@@ -6,8 +6,9 @@ Layer 1: imports nothing of bcast. All values are immutable and compare by what 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from bcast.values import Value
 
 __all__ = [
     "Address",
@@ -60,8 +61,7 @@ class InterfaceFlag(enum.Flag):
     NOARP = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Value):
     """One address of an interface.
 
     ``broadcast`` is the directed broadcast address, None where there is none: IPv6, /31, /32
@@ -90,8 +90,7 @@ class Address:
         return f"{self.address}/{self.prefix_length}"
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(Value):
     """A network interface as it was when it was listed. Its identity is its ``index``.
 
     ``mtu`` is in bytes. ``hardware_address`` is colon-separated lower-case hex, None where
@@ -155,8 +154,7 @@ class Interface:
         return min(self.mtu - 48, 65_527)
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Value):
     """An IP address and a UDP port. The address of a link-local endpoint carries its scope."""
 
     address: IPAddress
@@ -168,8 +166,7 @@ class Endpoint:
         return f"{self.address}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Value):
     """A multicast group to join; with ``source`` only what that host sends to it (RFC 4607)."""
 
     address: IPAddress

@@ -10,7 +10,6 @@ import errno
 import selectors
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from time import monotonic, sleep, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -33,6 +32,7 @@ from bcast.sockets.advice import socket_error
 from bcast.sockets.batch import Batch
 from bcast.sockets.plan import SetOption, run_steps
 from bcast.sockets.transfer import open_batch_sender, open_reader
+from bcast.values import Value
 
 if TYPE_CHECKING:
     from bcast.interfaces import InterfaceWatcher
@@ -43,8 +43,7 @@ __all__ = ["Failed", "SendResults", "Sender", "Sent", "merge"]
 _PATIENCE = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Value):
     """``count`` datagrams of ``length`` bytes each left ``interface`` (the last one's length)."""
 
     interface: Interface
@@ -54,8 +53,7 @@ class Sent:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Value):
     """``count`` datagrams could not be sent; ``error`` says why and what to do."""
 
     interface: Interface
@@ -63,8 +61,7 @@ class Failed:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class SendResults:
+class SendResults(Value):
     """What became of a payload, interface by interface.
 
     An interface with several destinations (``both``) has a `Sent` or `Failed` for each.

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_capture_pcapng import ETH0, WLAN0, datagram, row
 
 from bcast.capture import CaptureReader, CaptureWriter
 from bcast.capture import output as module
 from bcast.errors import CaptureError
+from tests.test_capture_pcapng import ETH0, WLAN0, datagram, row
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parent.parent
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -131,8 +131,8 @@ def test_a_device_that_is_full() -> None:
 
 _FILL = """
 import resource, sys
-sys.path[:0] = sys.argv[2:]
-from test_capture_pcapng import ETH0, row
+sys.path.insert(0, sys.argv[2])
+from tests.test_capture_pcapng import ETH0, row
 from bcast.capture import CaptureWriter
 from bcast.errors import CaptureError
 if sys.argv[1].endswith("limited.pcapng"):
@@ -153,7 +153,7 @@ except CaptureError as error:
 @linux
 def test_a_file_that_the_system_limits(tmp_path: Path) -> None:
     path = tmp_path / "limited.pcapng"
-    lines = _run([sys.executable, "-c", _FILL, str(path), str(HERE), str(HERE.parent)])
+    lines = _run([sys.executable, "-c", _FILL, str(path), str(ROOT)])
     count = int(lines[1])
     assert lines[0] == (
         f"the file may not grow any more: {path} holds the first {count} datagrams:"
@@ -170,7 +170,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     path = disk / "a.pcapng"
     # The file system is gone with its namespace, so the file is copied out of it.
     script = 'mount -t tmpfs -o size=200k disk "$1" && shift && "$0" -c "$@" && cp "$2" "$COPY"'
-    arguments = [sys.executable, str(disk), _FILL, str(path), str(HERE), str(HERE.parent)]
+    arguments = [sys.executable, str(disk), _FILL, str(path), str(ROOT)]
     lines = _run(["unshare", "-Urm", "sh", "-c", script, *arguments], COPY=str(copy))
     count = int(lines[1])
     assert lines[0] == (
@@ -192,15 +192,15 @@ def _run(arguments: list[str], **environment: str) -> list[str]:
 def test_standard_output_and_pipes() -> None:
     script = """
 import sys
-sys.path[:0] = sys.argv[1:]
-from test_capture_output import fill
+sys.path.insert(0, sys.argv[1])
+from tests.test_capture_output import fill
 from bcast.capture import CaptureWriter
 fill(CaptureWriter("-"))
 print("still open", file=sys.stderr)
 sys.stdout.flush()
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, str(HERE), str(HERE.parent)],
+        [sys.executable, "-c", script, str(ROOT)],
         capture_output=True,
         check=True,
     )
@@ -401,13 +401,13 @@ def test_shells_append(tmp_path: Path) -> None:
         pytest.skip("there is no sh")
     path = tmp_path / "a.pcapng"
     script = (
-        "import sys; sys.path[:0] = sys.argv[1:];"
-        "from test_capture_output import fill; from bcast.capture import CaptureWriter;"
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        "from tests.test_capture_output import fill; from bcast.capture import CaptureWriter;"
         "fill(CaptureWriter('-'))"
     )
     for _ in range(2):
         subprocess.run(
-            ["sh", "-c", '"$0" -c "$@" >> "$OUT"', sys.executable, script, HERE, HERE.parent],
+            ["sh", "-c", '"$0" -c "$@" >> "$OUT"', sys.executable, script, ROOT],
             env={**os.environ, "OUT": str(path)},
             check=True,
         )

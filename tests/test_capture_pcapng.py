@@ -22,6 +22,8 @@ from bcast.capture.pcapng import BUFFER_LIMIT
 from bcast.datagram import Address, Datagram, Endpoint, Interface, InterfaceFlag, Kind
 from bcast.errors import ArgumentError, CaptureError
 
+ROOT = Path(__file__).parent.parent
+
 ETH0 = Interface("eth0", 2, Kind.ETHERNET, InterfaceFlag.UP, 1500, "02:00:5e:00:53:01")
 WLAN0 = Interface("wlan0", 3, Kind.WIFI, InterfaceFlag.UP, 1500, "02:00:5e:00:53:02")
 TIME = 1_700_000_000_123_456_789
@@ -294,8 +296,8 @@ def test_what_was_flushed_survives_being_killed(tmp_path: Path) -> None:
     path = tmp_path / "a.pcapng"
     script = """
 import sys
-sys.path[:0] = sys.argv[2:]
-from test_capture_pcapng import ETH0, datagram, row
+sys.path.insert(0, sys.argv[2])
+from tests.test_capture_pcapng import ETH0, datagram, row
 from bcast.capture import CaptureWriter
 writer = CaptureWriter(sys.argv[1])
 writer.write_batch(ETH0, 1, [row()] * 1000)
@@ -304,8 +306,7 @@ writer.write(datagram(b"not flushed"))
 print("flushed", flush=True)
 sys.stdin.read()
 """
-    here = Path(__file__).parent
-    arguments = [sys.executable, "-c", script, str(path), str(here), str(here.parent)]
+    arguments = [sys.executable, "-c", script, str(path), str(ROOT)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline().split() == [b"flushed"]

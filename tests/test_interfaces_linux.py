@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -288,3 +289,15 @@ def test_sandbox_without_netlink_is_a_sentence() -> None:
     with pytest.raises(SocketError, match="AF_NETLINK") as raised:
         list_interfaces(open_netlink=refuse)
     assert raised.value.error == "EAFNOSUPPORT"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
+def test_netlink_has_the_addresses_when_ifaddr_gives_up() -> None:
+    def give_up() -> list[Assigned]:
+        raise SocketError("a name isn't UTF-8")
+
+    def comparable(interfaces: tuple[Interface, ...]) -> list[tuple[str, set[Address]]]:
+        return [(i.name, set(i.addresses)) for i in interfaces]
+
+    found = list_interfaces(read_addresses=give_up)
+    assert comparable(found) == comparable(list_interfaces())

@@ -1,7 +1,5 @@
 """``bcast demo``."""
 
-from __future__ import annotations
-
 import socket
 import sys
 from collections.abc import Callable

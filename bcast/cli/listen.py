@@ -1,7 +1,5 @@
 """``bcast listen``."""
 
-from __future__ import annotations
-
 import os
 import stat
 import sys

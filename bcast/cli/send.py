@@ -1,7 +1,5 @@
 """``bcast send``."""
 
-from __future__ import annotations
-
 import sys
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Annotated

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from bcast.datagram import Address, Interface, InterfaceFlag
 from bcast.interfaces.wording import enumerated, shown
+from bcast.values import Value
 
 __all__ = [
     "FIELDS",
@@ -33,8 +33,7 @@ FIELDS = (
 NAMED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceAdded:
+class InterfaceAdded(Value):
     """An interface that wasn't there before."""
 
     interface: Interface
@@ -47,8 +46,7 @@ class InterfaceAdded:
         return self.sentence
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceRemoved:
+class InterfaceRemoved(Value):
     """An interface that is gone. ``replaced``: another one has its index now."""
 
     interface: Interface
@@ -62,8 +60,7 @@ class InterfaceRemoved:
         return self.sentence
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceChanged:
+class InterfaceChanged(Value):
     """An interface that isn't what it was; ``changed`` names the fields that differ."""
 
     before: Interface

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 from bcast.datagram import Interface, IPAddress, Kind
 from bcast.errors import ArgumentError, InterfaceError
 from bcast.interfaces.wording import enumerated, shown
+from bcast.values import Value
 
 __all__ = ["Expression", "Selection", "Skipped", "listed", "parse", "select"]
 
@@ -34,16 +34,14 @@ _FORMS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Value):
     """An interface that isn't used, and why (``"down"``, ``"loopback"``, ``"excluded"``)."""
 
     interface: Interface
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Value):
     """What an expression chose, both parts ordered by index."""
 
     chosen: tuple[Interface, ...]

@@ -154,7 +154,7 @@ class InterfaceWatcher:
                 continue
             if notice.changed:
                 self._debounce.wake(now)
-            # What was created and deleted since the last listing was never known to anyone.
+            # Only what was listed can have been replaced; of the rest a flood could come.
             self._deleted |= notice.deleted & known
 
     def due(self) -> float | None:

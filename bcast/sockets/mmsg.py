@@ -15,6 +15,7 @@ import socket
 import struct
 from array import array
 from collections.abc import Sequence
+from mmap import mmap
 from typing import Any
 
 from bcast.datagram import Family, Interface
@@ -87,7 +88,9 @@ class MmsgReader:
         ]
         self._arrays = arrays = _Arrays()
         self._slots = _area(_SLOT * COUNT)
-        self._overflow = _area(_OVERFLOW * COUNT)
+        # Not an array of ctypes, which would write zeros into all of its pages.
+        self._overflow = mmap(-1, _OVERFLOW * COUNT)
+        overflow = ctypes.addressof(ctypes.c_char.from_buffer(self._overflow))
         for i in range(COUNT):
             struct.pack_into(
                 "@QQQQ",
@@ -95,7 +98,7 @@ class MmsgReader:
                 i * 32,
                 ctypes.addressof(self._slots) + i * _SLOT,
                 _SLOT,
-                ctypes.addressof(self._overflow) + i * _OVERFLOW,
+                overflow + i * _OVERFLOW,
                 _OVERFLOW,
             )
             _HEADER.pack_into(
