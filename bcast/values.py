@@ -28,17 +28,18 @@ class _Fields:
 class Value:
     """Base of immutable values: subclasses list their fields as a dataclass does."""
 
-    __match_args__: ClassVar[tuple[str, ...]] = ()
+    _names: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
         # Annotations are text here (PEP 563), so that they aren't evaluated for nothing.
-        cls.__match_args__ = tuple(cls.__dict__.get("__annotations__", ()))
-        cls._defaults = {n: cls.__dict__[n] for n in cls.__match_args__ if n in cls.__dict__}
-        cls.__dataclass_fields__ = _Fields()  # type: ignore[attr-defined]
+        cls._names = names = tuple(cls.__dict__.get("__annotations__", ()))
+        cls._defaults = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
+        type.__setattr__(cls, "__match_args__", names)
+        type.__setattr__(cls, "__dataclass_fields__", _Fields())
 
     def __init__(self, *args: Any, **named: Any) -> None:
-        names = self.__match_args__
+        names = self._names
         values = self.__dict__
         values.update(zip(names, args, strict=False))
         if len(args) < len(names):
@@ -72,5 +73,5 @@ class Value:
         return hash(tuple(self.__dict__.values()))
 
     def __repr__(self) -> str:
-        said = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
+        said = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._names)
         return f"{type(self).__name__}({said})"

@@ -76,8 +76,7 @@ def test_failure_of_the_system_is_a_sentence(
 
 def test_only_link_local_addresses_get_a_scope() -> None:
     def scoped(text: str, name: str) -> str:
-        each = Assigned(name, name, name, 3, ip_address(text), 64)
-        return str(interface_address(each, name, 3))
+        return str(interface_address(ip_address(text), 64, name, 3))
 
     assert scoped("fe80::1", "eth0") == "fe80::1%eth0/64"
     assert scoped("fe80::1", "100%") == "fe80::1%3/64"

@@ -10,7 +10,7 @@ import pytest
 
 from bcast.datagram import Address, Interface, InterfaceFlag, Kind
 from bcast.errors import SocketError
-from bcast.interfaces.addresses import Assigned
+from bcast.interfaces.addresses import read_addresses
 from bcast.interfaces.linux import assemble, is_wireless, list_interfaces
 from bcast.interfaces.netlink import Link, LinkAddress
 
@@ -51,14 +51,8 @@ def told(
     )
 
 
-def assigned(text: str, index: int = 4, name: str = "eth0") -> Assigned:
-    address, _, prefix_length = text.partition("/")
-    return Assigned(name, name, name, index, ip_address(address), int(prefix_length))
-
-
 def one(link: Link, *told: LinkAddress, wireless: bool = False) -> Interface:
-    each = [Assigned("", "", "", a.ifindex, a.address, a.prefix_length) for a in told]
-    (interface,) = assemble([link], told, each, lambda _: wireless)
+    (interface,) = assemble([link], told, lambda _: wireless)
     return interface
 
 
@@ -68,7 +62,6 @@ def test_everything_that_the_kernel_says_is_in_the_interface() -> None:
     found = assemble(
         [eth, lo],
         [told("10.9.1.1/24", broadcast="10.9.1.255"), told("127.0.0.1/8", 1), told("fe80::1/64")],
-        [assigned("127.0.0.1/8", 1, "lo"), assigned("10.9.1.1/24"), assigned("fe80::1/64")],
         lambda _: False,
     )
     up = InterfaceFlag.UP | InterfaceFlag.RUNNING
@@ -162,7 +155,7 @@ def test_enslaved_only_to_a_master_that_takes_the_traffic(
     master: str, expected: str | None
 ) -> None:
     found = assemble(
-        [link(master=9, kind="veth"), link("br0", 9, kind=master)], [], [], lambda _: False
+        [link(master=9, kind="veth"), link("br0", 9, kind=master)], [], lambda _: False
     )
     assert found[0].enslaved_to == expected
     assert found[0].usable is (expected is None)
@@ -226,34 +219,17 @@ def test_tentative_unless_optimistic_and_after_a_failed_check(flags: int, expect
     assert found.tentative is expected
 
 
-def listed(*each: Assigned, told: list[LinkAddress]) -> dict[str, list[str]]:
-    found = assemble([link("eth0", 4), link("eth1", 5)], told, each, lambda _: False)
+def listed(*addresses: LinkAddress) -> dict[str, list[str]]:
+    found = assemble([link("eth0", 4), link("eth1", 5)], addresses, lambda _: False)
     return {i.name: [str(a) for a in i.addresses] for i in found}
 
 
 def test_address_of_an_interface_that_is_gone_is_left_out() -> None:
-    assert listed(assigned("10.9.9.9/24", 9, "gone"), told=[]) == {"eth0": [], "eth1": []}
-    assert listed(assigned("10.9.9.9/24", 0, "gone"), told=[]) == {"eth0": [], "eth1": []}
-
-
-def test_address_that_netlink_does_not_list_yet_is_shown() -> None:
-    assert listed(assigned("10.9.1.1/24"), told=[])["eth0"] == ["10.9.1.1/24"]
-
-
-def test_address_that_ifaddr_does_not_list_yet_is_not_shown() -> None:
-    assert listed(told=[told("10.9.1.1/24")])["eth0"] == []
-
-
-def test_label_or_new_name_does_not_lose_an_address() -> None:
-    # ifaddr didn't find the index of a label, or found the one of an interface called like it.
-    for index in (0, 5):
-        found = listed(assigned("10.9.1.1/24", index, "eth1"), told=[told("10.9.1.1/24", 4)])
-        assert found == {"eth0": ["10.9.1.1/24"], "eth1": []}
+    assert listed(told("10.9.9.9/24", 9)) == {"eth0": [], "eth1": []}
 
 
 def test_same_address_on_two_interfaces_stays_with_each() -> None:
-    both = [told("fe80::1/64", 4), told("fe80::1/64", 5)]
-    found = listed(assigned("fe80::1/64", 4), assigned("fe80::1/64", 5), told=both)
+    found = listed(told("fe80::1/64", 4), told("fe80::1/64", 5))
     assert found == {"eth0": ["fe80::1%eth0/64"], "eth1": ["fe80::1%eth1/64"]}
 
 
@@ -292,12 +268,11 @@ def test_sandbox_without_netlink_is_a_sentence() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
-def test_netlink_has_the_addresses_when_ifaddr_gives_up() -> None:
-    def give_up() -> list[Assigned]:
-        raise SocketError("a name isn't UTF-8")
-
-    def comparable(interfaces: tuple[Interface, ...]) -> list[tuple[str, set[Address]]]:
-        return [(i.name, set(i.addresses)) for i in interfaces]
-
-    found = list_interfaces(read_addresses=give_up)
-    assert comparable(found) == comparable(list_interfaces())
+def test_addresses_are_those_that_ifaddr_reads() -> None:
+    own = {
+        (i.index, a.address.packed, a.prefix_length)
+        for i in list_interfaces()
+        for a in i.addresses
+    }
+    read = {(a.ifindex, a.address.packed, a.prefix_length) for a in read_addresses()}
+    assert own == read

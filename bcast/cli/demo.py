@@ -1,5 +1,8 @@
 """``bcast demo``."""
 
+from __future__ import annotations
+
+
 import socket
 import sys
 from collections.abc import Callable

@@ -1,5 +1,8 @@
 """``bcast interfaces``."""
 
+from __future__ import annotations
+
+
 import select as system
 from ipaddress import IPv4Address
 from time import monotonic

@@ -1,5 +1,8 @@
 """``bcast listen``."""
 
+from __future__ import annotations
+
+
 import os
 import stat
 import sys

@@ -1,5 +1,8 @@
 """``bcast send``."""
 
+from __future__ import annotations
+
+
 import sys
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Annotated

@@ -70,18 +70,18 @@ def _assigned(adapter: ifaddr.Adapter, ip: ifaddr.IP) -> Assigned:
 
 
 def interface_address(
-    assigned: Assigned,
+    address: IPAddress,
+    prefix_length: int,
     name: str,
     index: int,
     broadcast: IPv4Address | None = None,
     tentative: bool = False,
 ) -> Address:
     """The value for an address of the interface ``name``: link-local IPv6 gets it as its scope."""
-    address = assigned.address
     if isinstance(address, IPv6Address) and address.is_link_local:
         # A name may hold the sign that separates the scope; the index says the same.
         address = IPv6Address(f"{address}%{index if '%' in name else name}")
-    return Address(address, assigned.prefix_length, broadcast, tentative)
+    return Address(address, prefix_length, broadcast, tentative)
 
 
 def directed_broadcast(address: IPAddress, prefix_length: int) -> IPv4Address | None:

@@ -1,25 +1,20 @@
-"""Linux: addresses from ifaddr, everything else from one netlink socket, wireless from sysfs.
+"""Linux: everything from one netlink socket, but whether a link is wireless, which sysfs knows.
 
-The netlink dump says which interfaces exist; an address of an interface that it doesn't list
-came or went in between and is left out. Numbers are those of linux/if.h, linux/if_arp.h and
-linux/if_addr.h.
+Addresses too: ifaddr, which other systems need, would say less (no broadcast address, nothing of
+duplicate address detection), and starts a process when it is imported. An address of a link that
+the dump doesn't list came or went in between and is left out. Numbers are those of linux/if.h,
+linux/if_arp.h and linux/if_addr.h.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 
-from bcast.datagram import Address, Interface, InterfaceFlag, IPAddress, Kind
-from bcast.errors import SocketError
-from bcast.interfaces.addresses import (
-    Assigned,
-    directed_broadcast,
-    interface_address,
-    read_addresses,
-)
+from bcast.datagram import Address, Interface, InterfaceFlag, Kind
+from bcast.interfaces.addresses import directed_broadcast, interface_address
 from bcast.interfaces.netlink import (
     NOTIFICATION_GROUPS,
     RTM_GETADDR,
@@ -121,20 +116,12 @@ IFA_F_TENTATIVE = 0x40
 
 
 def list_interfaces(
-    *,
-    sysfs: str = SYSFS,
-    read_addresses: Callable[[], Sequence[Assigned]] = read_addresses,
-    open_netlink: Callable[[], socket.socket] = open_netlink,
+    *, sysfs: str = SYSFS, open_netlink: Callable[[], socket.socket] = open_netlink
 ) -> tuple[Interface, ...]:
     """All interfaces of this network namespace, ordered by index. Needs no privilege.
 
     Raises `SocketError` where a sandbox keeps this program from asking.
     """
-    try:
-        assigned = read_addresses()
-    except SocketError:
-        # One name that isn't UTF-8 makes ifaddr give up, but the kernel lists the addresses too.
-        assigned = None
     try:
         opened = open_netlink()
     except OSError as error:
@@ -143,57 +130,42 @@ def list_interfaces(
         links = [decode_link(body) for body in dump(opened, RTM_GETLINK)]
         told = [decode_address(body) for body in dump(opened, RTM_GETADDR)]
     known = [address for address in told if address is not None]
-    if assigned is None:
-        assigned = [Assigned("", "", "", a.ifindex, a.address, a.prefix_length) for a in known]
-    return assemble(links, known, assigned, lambda link: is_wireless(link, sysfs))
+    return assemble(links, known, lambda link: is_wireless(link, sysfs))
 
 
 def assemble(
-    links: Iterable[Link],
-    told: Iterable[LinkAddress],
-    assigned: Iterable[Assigned],
-    wireless: Callable[[Link], bool],
+    links: Iterable[Link], told: Iterable[LinkAddress], wireless: Callable[[Link], bool]
 ) -> tuple[Interface, ...]:
-    """Makes the interfaces of what netlink (``links``, ``told``) and ifaddr (``assigned``) say."""
+    """Makes the interfaces of what netlink says: the links, and their addresses (``told``)."""
     by_index = {link.ifindex: link for link in links}
-    owners: dict[tuple[IPAddress, int], dict[int, LinkAddress]] = {}
-    for one in told:
-        owners.setdefault((one.address, one.prefix_length), {})[one.ifindex] = one
     addresses: dict[int, list[Address]] = {index: [] for index in by_index}
-    for each in assigned:
-        owner = owners.get((each.address, each.prefix_length), {})
-        index = each.ifindex
-        if index not in owner and len(owner) == 1:
-            # ifaddr looked the index up by a name that was a label, or changed meanwhile.
-            (index,) = owner
-        if index in by_index:
-            addresses[index].append(_address(each, by_index[index], owner.get(index)))
+    for one in told:
+        if one.ifindex in by_index:
+            addresses[one.ifindex].append(_address(one, by_index[one.ifindex]))
     return tuple(
         _interface(link, tuple(addresses[index]), by_index, wireless)
         for index, link in sorted(by_index.items())
     )
 
 
-def _address(assigned: Assigned, link: Link, told: LinkAddress | None) -> Address:
-    flags = told.flags if told else 0
+def _address(told: LinkAddress, link: Link) -> Address:
     return interface_address(
-        assigned,
+        told.address,
+        told.prefix_length,
         link.name,
         link.ifindex,
-        _broadcast(assigned, _flags(link), told),
+        _broadcast(told, _flags(link)),
         # An optimistic address may be used while it is still being checked (RFC 4429).
-        bool(flags & IFA_F_DADFAILED)
-        or bool(flags & IFA_F_TENTATIVE and not flags & IFA_F_OPTIMISTIC),
+        bool(told.flags & IFA_F_DADFAILED)
+        or bool(told.flags & IFA_F_TENTATIVE and not told.flags & IFA_F_OPTIMISTIC),
     )
 
 
-def _broadcast(
-    assigned: Assigned, flags: InterfaceFlag, told: LinkAddress | None
-) -> IPv4Address | None:
-    computed = directed_broadcast(assigned.address, assigned.prefix_length)
-    if computed is None or InterfaceFlag.POINT_TO_POINT in flags or (told and told.peer):
+def _broadcast(told: LinkAddress, flags: InterfaceFlag) -> IPv4Address | None:
+    computed = directed_broadcast(told.address, told.prefix_length)
+    if computed is None or InterfaceFlag.POINT_TO_POINT in flags or told.peer:
         return None
-    if told and told.broadcast and int(told.broadcast):
+    if told.broadcast and int(told.broadcast):
         return told.broadcast
     # The kernel has a broadcast route for every such network, even where nobody gave it a
     # broadcast address, and on loopback too: 127.255.255.255 works there.

@@ -280,7 +280,9 @@ def _address(assigned: Assigned, adapter: Adapter, index: int, flags: InterfaceF
     told = adapter.broadcasts.get(str(assigned.address), "0.0.0.0")
     if broadcast is not None and told != "0.0.0.0":
         broadcast = IPv4Address(told)
-    return interface_address(assigned, adapter.name, index, broadcast)
+    return interface_address(
+        assigned.address, assigned.prefix_length, adapter.name, index, broadcast
+    )
 
 
 def _kind(
