@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import select as system
 from ipaddress import IPv4Address
 from time import monotonic

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import sys
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Annotated
