@@ -2,7 +2,8 @@
 
 Layer 6: a front door; it may import everything of bcast, and nothing of bcast imports it. The
 only place where typer is imported. Each command is a module of its own that is loaded when it
-is run, so that no command pays for the others.
+is run, so that no command pays for the others; and has no ``from __future__ import annotations``,
+because typer would evaluate each annotation's text twice (2 ms of the 50 that a command takes).
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """``bcast demo``."""
 
-from __future__ import annotations
-
 import socket
 import sys
 from collections.abc import Callable
@@ -62,7 +60,9 @@ def demo(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) 
         raise typer.Exit(1)
 
 
-def _show_arrivals(output: Output, receiver: Receiver, missing: dict[bytes, object]) -> set[bytes]:
+def _show_arrivals(
+    output: Output, receiver: "Receiver", missing: dict[bytes, object]
+) -> set[bytes]:
     """Shows what arrives until nothing is missing, or too long; returns what is."""
     shape = JsonFormat() if output.as_json else TextFormat()
     end = monotonic() + _PATIENCE

@@ -1,7 +1,5 @@
 """``bcast interfaces``."""
 
-from __future__ import annotations
-
 import select as system
 from ipaddress import IPv4Address
 from time import monotonic

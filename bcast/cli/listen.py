@@ -1,7 +1,5 @@
 """``bcast listen``."""
 
-from __future__ import annotations
-
 import os
 import stat
 import sys
@@ -160,8 +158,8 @@ class _Listening:
     def __init__(
         self,
         output: Output,
-        receiver: Receiver,
-        writer: CaptureWriter | None,
+        receiver: "Receiver",
+        writer: "CaptureWriter | None",
         stopped: Stopped,
         shape: str,
     ) -> None:
@@ -223,7 +221,7 @@ class _Listening:
                 raise BrokenPipeError
 
 
-def _begin(output: Output, receiver: Receiver) -> None:
+def _begin(output: Output, receiver: "Receiver") -> None:
     names = ", ".join(state.interface.name for state in receiver.states)
     output.remark(f"listening on port {receiver.port} of {names}; Ctrl-C ends")
     if output.as_json:
@@ -237,7 +235,7 @@ def _begin(output: Output, receiver: Receiver) -> None:
         output.detail(f"{name}: a receive buffer of {counts.buffer} bytes was granted")
 
 
-def _tell(output: Output, notice: Notice) -> None:
+def _tell(output: Output, notice: "Notice") -> None:
     from bcast.channels import InterfaceFailed
     from bcast.interfaces import InterfaceAdded, InterfaceRemoved
 
@@ -255,7 +253,7 @@ def _tell(output: Output, notice: Notice) -> None:
     output.event(notice.sentence, interface_object(notice.interface, change))
 
 
-def _finish(writer: CaptureWriter, receiver: Receiver) -> None:
+def _finish(writer: "CaptureWriter", receiver: "Receiver") -> None:
     counts = receiver.statistics.interfaces
     for state in receiver.states:
         if state.interface.name in counts:
@@ -263,7 +261,7 @@ def _finish(writer: CaptureWriter, receiver: Receiver) -> None:
     writer.close()
 
 
-def _end(output: Output, statistics: Statistics) -> None:
+def _end(output: Output, statistics: "Statistics") -> None:
     """The summary."""
     drops = statistics.kernel_drops
     event = {

@@ -1,7 +1,5 @@
 """Options that commands share, so that they are spelt and explained the same everywhere."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """``bcast send``."""
 
-from __future__ import annotations
-
 import sys
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Annotated
@@ -173,7 +171,7 @@ def _payload(payload: str | None, file: str | None, hexadecimal: bool) -> bytes:
         raise ArgumentError("the payload isn't hex digits", "write bytes as 01 ff 7a") from None
 
 
-def _show(output: Output, results: SendResults) -> None:
+def _show(output: Output, results: "SendResults") -> None:
     for sent in results.sent:
         times = f" x{sent.count}" if sent.count > 1 else ""
         output.result(
@@ -207,7 +205,7 @@ def _show(output: Output, results: SendResults) -> None:
             print(f"failed {error}", file=sys.stderr)
 
 
-def _show_replies(output: Output, batches: Iterator[Batch]) -> int:
+def _show_replies(output: Output, batches: "Iterator[Batch]") -> int:
     shape = JsonFormat() if output.as_json else TextFormat()
     count = 0
     for batch in batches:
