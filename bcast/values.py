@@ -8,7 +8,10 @@ behaviour and typing with one set of functions for all; ``dataclasses.replace``,
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+
+if TYPE_CHECKING:
+    from dataclasses import Field
 
 __all__ = ["Value"]
 
@@ -27,6 +30,9 @@ class _Fields:
 @dataclass_transform(frozen_default=True)
 class Value:
     """Base of immutable values: subclasses list their fields as a dataclass does."""
+
+    if TYPE_CHECKING:
+        __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     _names: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, Any]] = {}

@@ -101,6 +101,8 @@ payloads: SearchStrategy[bytes] = st.one_of(
     ).map(b"".join),
 )
 
+Networks = Sequence[IPv4Network | IPv6Network]
+
 _UP = InterfaceFlag.UP | InterfaceFlag.RUNNING
 _BROADCAST = InterfaceFlag.BROADCAST | InterfaceFlag.MULTICAST
 _POINT_TO_POINT = InterfaceFlag.POINT_TO_POINT | InterfaceFlag.NOARP
@@ -144,7 +146,7 @@ def _within(network: IPv4Network | IPv6Network) -> SearchStrategy[IPAddress]:
 
 
 def _hosts(family: Family) -> SearchStrategy[IPAddress]:
-    networks = _PRIVATE if family is Family.IPV4 else (_LINK_LOCAL, *_GLOBAL)
+    networks: Networks = _PRIVATE if family is Family.IPV4 else (_LINK_LOCAL, *_GLOBAL)
     return st.sampled_from(networks).flatmap(_within)
 
 
@@ -246,7 +248,7 @@ def _group_addresses(draw: DrawFn, family: Family) -> IPAddress:
 def groups(draw: DrawFn, family: Family | None = None) -> Group:
     """Groups of any scope, some with a source (which has no scope)."""
     chosen = draw(families) if family is None else family
-    networks = _PRIVATE if chosen is Family.IPV4 else _GLOBAL
+    networks: Networks = _PRIVATE if chosen is Family.IPV4 else _GLOBAL
     source = draw(st.one_of(st.none(), st.sampled_from(networks).flatmap(_within)))
     return Group(draw(_group_addresses(chosen)), source)
 

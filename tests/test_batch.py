@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from bcast.datagram import Datagram, Endpoint, Interface, InterfaceFlag, IPAddress, Kind
 from bcast.sockets.batch import Batch, Row, address_of, endpoint_of, source_key
-from tests.strategies import batches, hostile_names, interfaces, ip_addresses, is_link_scoped, ports
+from tests.strategies import (
+    batches,
+    hostile_names,
+    interfaces,
+    ip_addresses,
+    is_link_scoped,
+    ports,
+)
 
 ETH7 = Interface("eth7", 7, Kind.ETHERNET, InterfaceFlag.UP, 1500)
 ROWS: list[Row] = [

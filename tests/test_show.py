@@ -252,8 +252,8 @@ def test_a_json_line() -> None:
         (b"", "hex", ""),
         (b"", "text", ""),
         (b"\xff\x00A", "text", r"  \xff\x00A"),
-        (b"\xff\x00A", "auto", "\n    0000  ff 00 41                                          ..A"),
-        (b"hi", "hex", "\n    0000  68 69                                             hi"),
+        (b"\xff\x00A", "auto", f"\n    0000  {'ff 00 41':<48}  ..A"),
+        (b"hi", "hex", f"\n    0000  {'68 69':<48}  hi"),
         (b"a\nb", "text", "\n    a\n    b"),
         (b"a\tb", "auto", r"  a\tb"),
     ],
@@ -365,12 +365,15 @@ def test_the_same_address_on_another_interface_or_port_is_shown_as_such() -> Non
             assert told["destination_port"] == port
 
 
+_NOT_STATE = (type, types.ModuleType, types.FunctionType)
+
+
 def entries(root: object) -> int:
     """How many entries all dictionaries have that are reachable from an object's attributes."""
     count, seen, left = 0, {id(root)}, [root]
     while left:
         for found in gc.get_referents(left.pop()):
-            if isinstance(found, type | types.ModuleType | types.FunctionType) or id(found) in seen:
+            if id(found) in seen or isinstance(found, _NOT_STATE):
                 continue
             seen.add(id(found))
             left.append(found)

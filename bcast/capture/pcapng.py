@@ -34,16 +34,12 @@ _LARGEST_BLOCK = 66 * 1024
 # Forged sources could make up any number of headers, and any number of lengths.
 _MAX_HEADERS = 4096
 
-# The start of an enhanced frame block up to its time: type, length, interface. After the time
-# come the length of the frame here and on the link.
-_ENHANCED_FRAME = int(Block.ENHANCED_FRAME)
-_START = struct.Struct(">III")
-_LENGTHS = struct.Struct(">II")
-
 # How to pack a block, its type, length and interface, its lengths and headers up to the
 # checksum, what the checksum adds to the sum of the payload, its length.
 _Headers = tuple[Callable[..., None], bytes, bytes, int, int]
 
+# The same without what differs between sources and destinations.
+_Frame = tuple[Callable[..., None], bytes, bytes, int]
 
 _HeaderCache = dict[tuple[bytes, bytes, int, int], _Headers]
 
@@ -92,7 +88,7 @@ class CaptureWriter:
         # By interface and destination port, then by what else makes the headers of a datagram.
         self._headers: dict[tuple[int, int], _HeaderCache] = {}
         self._cached = 0
-        self._packers: dict[tuple[int, int], Callable[..., None]] = {}
+        self._frames: dict[tuple[int, int, int], _Frame] = {}
         self._closed = False
         self._output = Output(file)
         try:
@@ -268,17 +264,14 @@ class CaptureWriter:
         if length <= SHORT:
             # write_batch adds two Adler sums, one of them 255 times, which start at 1.
             total -= 256
-        captured = len(headers) + 2 + length
-        size = 32 + captured + -captured % 4
-        key = len(headers), length
-        pack = self._packers.get(key)
-        if pack is None:
-            if len(self._packers) >= _MAX_HEADERS:
-                self._packers.clear()
-            layout = f">12sQ{8 + len(headers)}sH{length}s{-captured % 4}xI"
-            pack = self._packers[key] = struct.Struct(layout).pack_into
-        start = _START.pack(_ENHANCED_FRAME, size, number)
-        made = pack, start, _LENGTHS.pack(captured, captured) + headers, total, size
+        key = number, len(headers), length
+        frame = self._frames.get(key)
+        if frame is None:
+            if len(self._frames) >= _MAX_HEADERS:
+                self._frames.clear()
+            frame = self._frames[key] = _frame(*key)
+        pack, start, lengths, size = frame
+        made = pack, start, lengths + headers, total, size
         if self._cached >= _MAX_HEADERS:
             for other in self._headers.values():
                 other.clear()
@@ -287,3 +280,12 @@ class CaptureWriter:
         cache[source, destination, ttl, length] = made
         self._cached += 1
         return made
+
+
+def _frame(number: int, headers: int, length: int) -> _Frame:
+    """The block of a frame of so many bytes of headers (less the checksum) and payload."""
+    captured = headers + 2 + length
+    size = 32 + captured + -captured % 4
+    pack = struct.Struct(f">12sQ{8 + headers}sH{length}s{-captured % 4}xI").pack_into
+    start = struct.pack(">III", Block.ENHANCED_FRAME, size, number)
+    return pack, start, struct.pack(">II", captured, captured), size

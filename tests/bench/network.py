@@ -116,6 +116,11 @@ class Cable:
         words = self.sender.run(args, timeout=patience, capable=capable).stdout.split()
         return Sending(int(words[1]), int(words[3]), int(words[5]))
 
+    def run_sender(self, args: Sequence[str]) -> str:
+        """Runs a program on the sending host to its end; returns what it printed."""
+        environment = {"PYTHONPATH": _project()}
+        return self.sender.run(args, env=environment, timeout=60.0).stdout
+
     def room(self, pid: int, port: int, wanted: int) -> int:
         """How many datagrams, up to ``wanted``, fit into the queue of a process that is paused.
 

@@ -109,12 +109,12 @@ def pause(pid: int) -> None:
     if sys.platform == "win32":
         raise NotImplementedError
     os.kill(pid, signal.SIGSTOP)
-    while _state(pid) not in "TX":
+    while _status(pid)[0] not in "TX":
         time.sleep(0.0005)
 
 
 def drain(pid: int, port: int, *, settle: float = 0.0, timeout: float = 20.0) -> int:
-    """Continues a stopped process until its queue is empty; returns the CPU time that took, in ns.
+    """Continues a paused process until its queue is empty; returns the CPU time that took, in ns.
 
     It is over when the process has used none for three looks, and ``settle`` seconds have
     passed, in which it may do what it does from time to time (write what it has gathered).
@@ -123,19 +123,24 @@ def drain(pid: int, port: int, *, settle: float = 0.0, timeout: float = 20.0) ->
     if sys.platform == "win32":
         raise NotImplementedError
     before = cpu_ns(pid)
+    parent = int(_status(pid)[1])
     os.kill(pid, signal.SIGCONT)
     deadline = time.monotonic() + timeout
     quiet = time.monotonic() + settle
     last, same = before, 0
     while same < 3 or time.monotonic() < quiet:
         time.sleep(_LOOK)
+        if _status(parent)[0] == "T":
+            # nsenter stops when its child is stopped, and doesn't go on when the child does.
+            os.kill(parent, signal.SIGCONT)
         now = cpu_ns(pid)
-        idle = now == last and queue(pid, port).memory == 0 and _state(pid) == "S"
+        idle = now == last and queue(pid, port).memory == 0 and _status(pid)[0] == "S"
         last, same = now, same + 1 if idle else 0
         if time.monotonic() > deadline:
             raise TimeoutError(f"port {port} wasn't drained within {timeout:g} s")
     return last - before
 
 
-def _state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+def _status(pid: int) -> list[str]:
+    """State, parent, and the rest of /proc/PID/stat (proc(5)) after the command's name."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
