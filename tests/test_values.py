@@ -67,15 +67,12 @@ def test_repr_can_be_read() -> None:
     assert repr(ORDINARY) == "Point(x=1, y=2, name='here')"
 
 
-def moved(point: Point, y: int) -> Point:
-    return dataclasses.replace(point, y=y)
-
-
 def test_what_dataclasses_offer_works() -> None:
     assert dataclasses.is_dataclass(Point)
     assert [field.name for field in dataclasses.fields(Point)] == ["x", "y", "name"]
     assert dataclasses.asdict(ORDINARY) == {"x": 1, "y": 2, "name": "here"}
-    assert moved(ORDINARY, 5) == Point(1, 5)
+    endpoint = Endpoint(IPv4Address("10.0.0.1"), 7)
+    assert dataclasses.replace(endpoint, port=8) == Endpoint(IPv4Address("10.0.0.1"), 8)
 
 
 def test_copies_and_pickles_are_equal() -> None:

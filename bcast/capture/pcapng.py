@@ -260,7 +260,7 @@ class CaptureWriter:
         else:
             raise ArgumentError("source and destination are not of one address family")
         source_port = source[2] << 8 | source[3]
-        headers, total = header(address, source_port, destination, port, max(ttl, 0), length)
+        headers, total = header(address, source_port, destination, port, abs(ttl), length)
         if length <= SHORT:
             # write_batch adds two Adler sums, one of them 255 times, which start at 1.
             total -= 256

@@ -5,8 +5,8 @@
 the kernel counts as read in its namespace.
 
 **As fast as possible**: 500,000 datagrams to receivers that are too slow for that: ``listen
---json`` into a pipe, ``listen --write``, and a `bcast.Receiver` in a program that works 20 us on
-each datagram. What they say in the end (datagrams and kernel drops), and what the interface
+--json`` into a pipe and ``listen --write``, which are stopped for 100 ms every 150 ms, and a
+`bcast.Receiver` in a program that works 20 us on each datagram. What they say in the end (datagrams and kernel drops), and what the interface
 dropped before it came to them, should add up to what was sent, exactly. The capture file is read
 again: by `bcast.CaptureReader`, and by capinfos where that is installed.
 
@@ -23,14 +23,16 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import print_table
 from bench.network import GROUP, INTERFACE, LENGTH, Cable, bcast_command, cable, subject
-from bench.processes import children, queue, softnet_drops, traffic
+from bench.processes import children, pause, queue, resume, softnet_drops, traffic
 from lab import LabError, Running
 
 import bcast
@@ -66,7 +68,7 @@ def _steady(network: Cable) -> None:
     }
     rows = []
     for port, (name, command) in enumerate(contestants.items(), start=28_500):
-        row, _ = _flood(network, name, [*command, str(port)], port, count, rate=_RATE)
+        row, _ = _flood(network, name, [*command, str(port)], port, count, _RATE, hinder=False)
         rows.append(row)
     _print(f"flood: {_RATE} datagrams of {LENGTH} bytes a second for {_SECONDS} s", rows)
 
@@ -84,8 +86,9 @@ def _fast(network: Cable) -> None:
     }
     rows = []
     for port, (name, command) in enumerate(contestants.items(), start=28_510):
-        args = [*command, str(port)] + ["20"] * (name.startswith("Receiver"))
-        row, told = _flood(network, name, args, port, _FLOOD, rate=0)
+        listens = name.startswith("listen")
+        args = [*command, str(port), *([] if listens else ["20"])]
+        row, told = _flood(network, name, args, port, _FLOOD, 0.0, hinder=listens)
         rows.append(row)
         if name == "listen --write":
             written = told
@@ -94,7 +97,14 @@ def _fast(network: Cable) -> None:
 
 
 def _flood(
-    network: Cable, name: str, command: Sequence[str], port: int, count: int, *, rate: float
+    network: Cable,
+    name: str,
+    command: Sequence[str],
+    port: int,
+    count: int,
+    rate: float,
+    *,
+    hinder: bool,
 ) -> tuple[tuple[str, ...], _Told]:
     """Floods one receiver; returns its row of the table, and what it says itself."""
     try:
@@ -102,12 +112,14 @@ def _flood(
     except LabError as error:
         return (name, str(error).splitlines()[-1], *[""] * 7), _Told(None, None)
     with running:
-        pid = running.pid
+        # In a pipeline the shell waits for the two others, and the first of them listens.
+        pid = next(iter(children(running.pid)), running.pid)
         before, machine = traffic(pid, INTERFACE), softnet_drops()
-        sent = network.send(count, port=port, rate=rate)
+        with _hindered(pid) if hinder else nullcontext():
+            sent = network.send(count, port=port, rate=rate)
         _await_empty(pid, port)
         after, machine = traffic(pid, INTERFACE), softnet_drops() - machine
-        told = _end(running)
+        told = _end(running, pid)
     read = after.read - before.read if told.datagrams is None else told.datagrams
     unread = after.unread - before.unread
     drops = unread if told.drops is None else told.drops
@@ -135,10 +147,30 @@ def _await_empty(pid: int, port: int) -> None:
         empty = empty + 1 if queue(pid, port).memory == 0 else 0
 
 
-def _end(running: Running) -> _Told:
+@contextmanager
+def _hindered(pid: int) -> Iterator[None]:
+    """Keeps stopping a process for the time of the block."""
+    done = threading.Event()
+
+    def hinder() -> None:
+        while not done.wait(0.05):
+            pause(pid)
+            done.wait(0.1)
+            resume(pid)
+
+    thread = threading.Thread(target=hinder)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _end(running: Running, pid: int) -> _Told:
     """Ends a receiver as Ctrl-C does, and reads the counts of its last words."""
-    # In a pipeline the shell waits for the two others, and the first of them listens.
-    os.kill(next(iter(children(running.pid)), running.pid), signal.SIGINT)
+    resume(pid)
+    os.kill(pid, signal.SIGINT)
     running.wait(timeout=30.0)
     if running.output():
         told = json.loads(running.output().splitlines()[-1])

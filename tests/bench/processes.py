@@ -22,6 +22,7 @@ __all__ = [
     "pause",
     "queue",
     "resident",
+    "resume",
     "softnet_drops",
     "traffic",
 ]
@@ -113,6 +114,16 @@ def pause(pid: int) -> None:
         time.sleep(0.0005)
 
 
+def resume(pid: int) -> None:
+    """Continues a paused process; to be called again until it is known to run."""
+    if sys.platform == "win32":
+        raise NotImplementedError
+    # nsenter stops, soon after, when its child is stopped, and doesn't go on when that does.
+    for stopped in (pid, int(_status(pid)[1])):
+        if _status(stopped)[0] in "TX":
+            os.kill(stopped, signal.SIGCONT)
+
+
 def drain(pid: int, port: int, *, settle: float = 0.0, timeout: float = 20.0) -> int:
     """Continues a paused process until its queue is empty; returns the CPU time that took, in ns.
 
@@ -120,19 +131,14 @@ def drain(pid: int, port: int, *, settle: float = 0.0, timeout: float = 20.0) ->
     passed, in which it may do what it does from time to time (write what it has gathered).
     Raises TimeoutError.
     """
-    if sys.platform == "win32":
-        raise NotImplementedError
     before = cpu_ns(pid)
-    parent = int(_status(pid)[1])
-    os.kill(pid, signal.SIGCONT)
+    resume(pid)
     deadline = time.monotonic() + timeout
     quiet = time.monotonic() + settle
     last, same = before, 0
     while same < 3 or time.monotonic() < quiet:
         time.sleep(_LOOK)
-        if _status(parent)[0] == "T":
-            # nsenter stops when its child is stopped, and doesn't go on when the child does.
-            os.kill(parent, signal.SIGCONT)
+        resume(pid)
         now = cpu_ns(pid)
         idle = now == last and queue(pid, port).memory == 0 and _status(pid)[0] == "S"
         last, same = now, same + 1 if idle else 0
