@@ -71,6 +71,8 @@ def test_a_full_disk_leaves_whole_datagrams(room: int, piece: int) -> None:
     assert f"holds {held}: free some space or write elsewhere" in str(caught.value)
     # The next datagram would not have fit.
     assert room - len(disk.getvalue()) < 160
+    # Whoever has the file open can go on behind it.
+    assert disk.tell() == len(disk.getvalue())
     writer.close()
 
 

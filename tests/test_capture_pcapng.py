@@ -7,17 +7,20 @@ import socket
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcast.capture import CaptureReader, CaptureWriter, Row
+from bcast.capture import CaptureReader, CaptureWriter, Row, pcapng
 from bcast.capture.blocks import interface_block, section_block, statistics_block
+from bcast.capture.frames import header
 from bcast.capture.pcapng import BUFFER_LIMIT
 from bcast.datagram import Address, Datagram, Endpoint, Interface, InterfaceFlag, Kind
 from bcast.errors import ArgumentError, CaptureError
@@ -152,6 +155,78 @@ def test_more_sources_and_lengths_than_are_remembered() -> None:
         Datagram(r[4], Endpoint(ip_address(r[1][4:8]), 1000), d.destination, d.interface, TIME, 64)
         for r, d in zip(rows(), got, strict=False)
     ]
+
+
+class Sink:
+    """A pipe to nowhere."""
+
+    def write(self, data: memoryview) -> int:
+        return len(data)
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int) -> int:
+        raise OSError
+
+    def truncate(self, size: int) -> int:
+        raise OSError
+
+    def fileno(self) -> int:
+        raise OSError
+
+
+@pytest.fixture
+def traced() -> Iterator[Callable[[], int]]:
+    """How many bytes of memory are in use."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+
+def test_forged_sources_and_ports_do_not_fill_the_memory(traced: Callable[[], int]) -> None:
+    writer = CaptureWriter(Sink())
+    rows = [row(source=f"10.1.{n // 256}.{n % 256}") for n in range(12_000)]
+    before = traced()
+    writer.write_batch(ETH0, 1, rows)
+    assert traced() - before < 3_000_000
+    for port, one in enumerate(rows):
+        writer.write_batch(WLAN0, port, [one])
+    assert traced() - before < 3_000_000
+    writer.close()
+    assert writer.written == 24_000
+
+
+def test_lengths_do_not_fill_the_memory(traced: Callable[[], int]) -> None:
+    rows = [row(bytes(length)) for length in range(1000)]
+    with CaptureWriter(Sink()) as writer:
+        before = traced()
+        for index in range(10):
+            writer.write_batch(replace(ETH0, index=index), 1, rows)
+        assert traced() - before < 6_000_000
+
+
+def test_headers_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    def counting(*arguments: Any) -> tuple[bytes, int]:
+        nonlocal made
+        made += 1
+        return header(*arguments)
+
+    monkeypatch.setattr(pcapng, "header", counting)
+    few = [row(source=f"192.0.2.{n}") for n in range(250)]
+    with CaptureWriter(Sink()) as writer:
+        writer.write_batch(ETH0, 1, few * 4)
+        assert made == 250
+        # After a flood, too.
+        writer.write_batch(
+            ETH0, 1, [row(source=f"10.1.{n // 256}.{n % 256}") for n in range(5000)]
+        )
+        made = 0
+        for _ in range(4):
+            writer.write_batch(ETH0, 1, few)
+        assert made == 250
 
 
 def test_every_length_of_payload_up_to_the_longest() -> None:

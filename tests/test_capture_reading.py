@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_link_types_and_times_that_cannot_be() -> None:
     make = Maker("<")
     data = make.section() + make.interface(link=147) + make.interface([(9, b"\0")])
     data += make.interface([(14, struct.pack("<q", -1))])
-    data += make.frame(IPV4) + make.frame(IPV4, 1 << 63, 1) + make.frame(IPV4, 0, 2)
+    data += make.frame(IPV4) + make.frame(IPV4, 1 << 36, 1) + make.frame(IPV4, 0, 2)
     reader = CaptureReader(io.BytesIO(data + make.frame(IPV4, 1, 1)))
     assert [d.time_ns for d in reader] == [10**9]
     assert reader.skipped == {Skip.UNKNOWN_LINK: 1, Skip.BAD_TIME: 2}
@@ -253,11 +254,32 @@ def test_more_endpoints_than_are_remembered() -> None:
             writer.write(value)
     file.seek(0)
     reader = CaptureReader(file)
-    got = [next(iter(reader)) for _ in values]
+    got = list(reader)
     assert [d.source.address for d in got] == sources
     # The same endpoint isn't made again for every datagram.
     assert got[0].destination is got[1].destination
     assert len({id(d.destination) for d in got}) <= 3
+
+
+def test_reading_takes_no_more_memory_the_longer_it_takes() -> None:
+    file = io.BytesIO()
+    with CaptureWriter(file) as writer:
+        writer.write_batch(
+            INTERFACES[0],
+            1,
+            (
+                (n, bytes(4) + n.to_bytes(4, "big") + bytes(8), bytes(4), 1, b"")
+                for n in range(12_000)
+            ),
+        )
+    file.seek(0)
+    reader = CaptureReader(file)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in reader) == 12_000
+        assert tracemalloc.get_traced_memory()[1] < 3_500_000
+    finally:
+        tracemalloc.stop()
 
 
 _SEEDS = [

@@ -260,7 +260,7 @@ class CaptureWriter:
         else:
             raise ArgumentError("source and destination are not of one address family")
         source_port = source[2] << 8 | source[3]
-        headers, total = header(address, source_port, destination, port, abs(ttl), length)
+        headers, total = header(address, source_port, destination, port, max(ttl, 0), length)
         if length <= SHORT:
             # write_batch adds two Adler sums, one of them 255 times, which start at 1.
             total -= 256
@@ -276,7 +276,7 @@ class CaptureWriter:
             for other in self._headers.values():
                 other.clear()
             self._headers = {(number, port): cache}
-            self._cached = 0
+            pass
         cache[source, destination, ttl, length] = made
         self._cached += 1
         return made

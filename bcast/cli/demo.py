@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _HOSTS = {"lamp": "127.0.0.2", "plug": "127.0.0.3", "camera": "127.0.0.4"}
 _WAYS = ("239.255.110.72", "all-hosts", "subnet")
@@ -29,7 +29,7 @@ _WAYS = ("239.255.110.72", "all-hosts", "subnet")
 _PATIENCE = 5.0
 
 
-@app.command(epilog="Example:  bcast demo")
+@app.command(epilog="Examples:\n\nbcast demo")
 def demo(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Send and receive real datagrams on this machine alone: no network, no privileges."""
     from bcast.interfaces import list_interfaces, select

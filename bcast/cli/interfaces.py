@@ -15,12 +15,14 @@ from bcast.interfaces import kernel_choice, list_interfaces, select
 
 __all__ = ["app"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  bcast interfaces  |  bcast interfaces --explain  |"
-    "  bcast interfaces -i 'eth*' --json  |  bcast interfaces --watch"
+    epilog="Examples:"
+    "\n\nbcast interfaces --explain"
+    "\n\nbcast interfaces -i 'eth*' --json"
+    "\n\nbcast interfaces --watch"
 )
 def interfaces(
     explain: Annotated[

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 # Written data reaches the file at least this often, in seconds: what a kill -9 may cost.
 _FLUSH = 0.5
@@ -49,15 +49,18 @@ class _Shape(StrEnum):
 
 
 @app.command(
-    epilog="Examples:  bcast listen  |  bcast listen -i eth1 -p 1900 -g 239.255.255.250  |"
-    "  bcast listen -p 5000 --json --count 10 --timeout 5  |  bcast listen -p 2222 -w all.pcapng"
-    "  |  bcast listen -r all.pcapng --from 192.168.1.0/24"
+    epilog="Examples:"
+    "\n\nbcast listen"
+    "\n\nbcast listen -i eth1 -p 1900 -g 239.255.255.250"
+    "\n\nbcast listen -p 5000 --json --count 10 --timeout 5"
+    "\n\nbcast listen -p 2222 -w all.pcapng"
+    "\n\nbcast listen -r all.pcapng --from 192.168.1.0/24"
 )
 def listen(
     port: Annotated[
         int | None,
         typer.Option(
-            "-p", "--port", help=f"UDP port. [default: {DEFAULT_PORT}]", show_default=False
+            "-p", "--port", help=f"UDP port. (default: {DEFAULT_PORT})", show_default=False
         ),
     ] = None,
     group: Annotated[
@@ -66,7 +69,7 @@ def listen(
             "-g",
             "--group",
             metavar="GROUP",
-            help="Join a group, or SOURCE@GROUP; repeatable. [default: bcast's own]",
+            help="Join a group, or SOURCE@GROUP; repeatable. (default: bcast's own)",
             show_default=False,
         ),
     ] = None,
@@ -276,6 +279,7 @@ def _end(output: Output, statistics: "Statistics") -> None:
                 "datagrams": one.datagrams,
                 "bytes": one.bytes,
                 "kernel_drops": one.kernel_drops,
+                "buffer": one.buffer,
             }
             for name, one in statistics.interfaces.items()
         },

@@ -26,7 +26,7 @@ Interfaces = Annotated[
         "--interface",
         metavar="EXPR",
         envvar="BCAST_INTERFACE",
-        help="Name, glob, index, address, network, kind or 'all'; repeatable. [default: usable]",
+        help="Name, glob, index, address, network, kind or 'all' (default: all usable).",
         show_default=False,
     ),
 ]

@@ -31,16 +31,19 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 # The longest payload that UDP can carry (RFC 768 over RFC 8200), with room to say it is too long.
 _MOST = 65_527
 
 
 @app.command(
-    epilog="Examples:  bcast send hello  |  bcast send -i eth1 --hex '01 02 ff' -p 9999  |"
-    "  bcast send --to 239.1.2.3 --ttl 4 -c 10 --interval 0.5 hi  |"
-    "  bcast send --template 'I am {address} on {interface}'  |  bcast send ping --wait 2"
+    epilog="Examples:"
+    "\n\nbcast send hello"
+    "\n\nbcast send -i eth1 --hex '01 02 ff' -p 9999"
+    "\n\nbcast send --to 239.1.2.3 --ttl 4 -c 10 --interval 0.5 hi"
+    "\n\nbcast send --template 'I am {address} on {interface}'"
+    "\n\nbcast send ping --wait 2"
 )
 def send(
     payload: Annotated[
@@ -65,14 +68,14 @@ def send(
     source_port: Annotated[
         int,
         typer.Option(
-            "--source-port", help="Send from this port. [default: any]", show_default=False
+            "--source-port", help="Send from this port. (default: any)", show_default=False
         ),
     ] = 0,
     count: Annotated[int, typer.Option("-c", "--count", help="How many times.")] = 1,
     interval: Annotated[float, typer.Option("--interval", help="Seconds between them.")] = 1.0,
     ttl: Annotated[
         int | None,
-        typer.Option("--ttl", help="1..255. [default: 1 for groups]", show_default=False),
+        typer.Option("--ttl", help="1..255. (default: 1 for groups)", show_default=False),
     ] = None,
     no_loop: Annotated[
         bool, typer.Option("--no-loop", help="Groups: not to this host's own members.")

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-# The modules of the tests import each other from here, as pytest lets them.
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from bench import flood, memory, receive, send, start
+from tests.bench import flood, memory, receive, send, start
 
 _NAMES = ("receive", "send", "flood", "start", "memory")
 

@@ -6,9 +6,10 @@ the kernel counts as read in its namespace.
 
 **As fast as possible**: 500,000 datagrams to receivers that are too slow for that: ``listen
 --json`` into a pipe and ``listen --write``, which are stopped for 100 ms every 150 ms, and a
-`bcast.Receiver` in a program that works 20 us on each datagram. What they say in the end (datagrams and kernel drops), and what the interface
-dropped before it came to them, should add up to what was sent, exactly. The capture file is read
-again: by `bcast.CaptureReader`, and by capinfos where that is installed.
+`bcast.Receiver` in a program that works 20 us on each datagram. What they say in the end
+(datagrams and kernel drops), and what the interface dropped before it came to them, should add
+up to what was sent, exactly. The capture file is read again: by `bcast.CaptureReader`, and by
+capinfos where that is installed.
 
 ``unread`` is what the kernel counts, for comparison; ``machine`` is what all network namespaces
 of the machine dropped in that time because their backlog was full: the interface's part of it is
@@ -30,18 +31,21 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure import print_table
-from bench.network import GROUP, INTERFACE, LENGTH, Cable, bcast_command, cable, subject
-from bench.processes import children, pause, queue, resume, softnet_drops, traffic
-from lab import LabError, Running
-
 import bcast
+from tests.bench.measure import print_table
+from tests.bench.network import GROUP, INTERFACE, LENGTH, Cable, bcast_command, cable, subject
+from tests.bench.processes import children, pause, queue, resume, softnet_drops, traffic
+from tests.lab import LabError, Running
 
 __all__ = ["run"]
 
 _RATE = 20_000
 _SECONDS = 5
 _FLOOD = 500_000
+_HEADER = (
+    *("receiver", "1000/s", "sent", "received", "kernel drops", "interface"),
+    *("unaccounted", "unread", "machine"),
+)
 _LISTEN = ("listen", "-i", INTERFACE, "-g", GROUP, "-4")
 
 
@@ -67,10 +71,15 @@ def _steady(network: Cable) -> None:
         "Receiver": subject("receiver", INTERFACE, GROUP),
     }
     rows = []
+    failures = {}
     for port, (name, command) in enumerate(contestants.items(), start=28_500):
-        row, _ = _flood(network, name, [*command, str(port)], port, count, _RATE, hinder=False)
-        rows.append(row)
-    _print(f"flood: {_RATE} datagrams of {LENGTH} bytes a second for {_SECONDS} s", rows)
+        args = [*command, str(port)]
+        try:
+            rows.append(_flood(network, name, args, port, count, _RATE, hinder=False)[0])
+        except LabError as error:
+            failures[name] = str(error)
+    title = f"flood: {_RATE} datagrams of {LENGTH} bytes a second for {_SECONDS} s"
+    print_table(title, _HEADER, rows, failures)
 
 
 def _fast(network: Cable) -> None:
@@ -85,15 +94,20 @@ def _fast(network: Cable) -> None:
         "Receiver, 20 us of work": subject("receiver-slow", INTERFACE, GROUP),
     }
     rows = []
+    failures = {}
+    told: dict[str, _Told] = {}
     for port, (name, command) in enumerate(contestants.items(), start=28_510):
         listens = name.startswith("listen")
         args = [*command, str(port), *([] if listens else ["20"])]
-        row, told = _flood(network, name, args, port, _FLOOD, 0.0, hinder=listens)
-        rows.append(row)
-        if name == "listen --write":
-            written = told
-    _print(f"flood: {_FLOOD} datagrams of {LENGTH} bytes, as fast as possible", rows)
-    _print_capture(capture, written)
+        try:
+            row, told[name] = _flood(network, name, args, port, _FLOOD, 0.0, hinder=listens)
+            rows.append(row)
+        except LabError as error:
+            failures[name] = str(error)
+    title = f"flood: {_FLOOD} datagrams of {LENGTH} bytes, as fast as possible"
+    print_table(title, _HEADER, rows, failures)
+    if "listen --write" in told:
+        _print_capture(capture, told["listen --write"])
 
 
 def _flood(
@@ -107,11 +121,7 @@ def _flood(
     hinder: bool,
 ) -> tuple[tuple[str, ...], _Told]:
     """Floods one receiver; returns its row of the table, and what it says itself."""
-    try:
-        running = network.start(command, port=port)
-    except LabError as error:
-        return (name, str(error).splitlines()[-1], *[""] * 7), _Told(None, None)
-    with running:
+    with network.start(command, port=port) as running:
         # In a pipeline the shell waits for the two others, and the first of them listens.
         pid = next(iter(children(running.pid)), running.pid)
         before, machine = traffic(pid, INTERFACE), softnet_drops()
@@ -179,23 +189,14 @@ def _end(running: Running, pid: int) -> _Told:
     return _Told(int(summary[1]), int(summary[2])) if summary else _Told(None, None)
 
 
-def _print(title: str, rows: Sequence[Sequence[str]]) -> None:
-    header = (
-        *("receiver", "1000/s", "sent", "received", "kernel drops", "interface"),
-        *("unaccounted", "unread", "machine"),
-    )
-    print_table(title, header, rows)
-
-
 def _print_capture(capture: Path, told: _Told) -> None:
     """Compares what ``listen --write`` said with what is in the file."""
     rows = [("listen's summary", str(told.datagrams), str(told.drops))]
-    if capture.exists():
-        with bcast.CaptureReader(capture) as reader:
-            count = sum(1 for _ in reader)
-            rows.append(("CaptureReader", str(count), str(reader.drops)))
-        if shutil.which("capinfos"):
-            asked = ["capinfos", "-T", "-M", "-r", "-c", str(capture)]
-            said = subprocess.run(asked, capture_output=True, text=True, check=False)
-            rows.append(("capinfos", said.stdout.split("\t")[-1].strip() or said.stderr, ""))
+    with bcast.CaptureReader(capture) as reader:
+        count = sum(1 for _ in reader)
+        rows.append(("CaptureReader", str(count), str(reader.drops)))
+    if shutil.which("capinfos"):
+        asked = ["capinfos", "-T", "-M", "-r", "-c", str(capture)]
+        said = subprocess.run(asked, capture_output=True, text=True, check=False)
+        rows.append(("capinfos", said.stdout.split("\t")[-1].strip() or said.stderr, ""))
     print_table("flood: the file of listen --write", ("by", "datagrams", "kernel drops"), rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -58,12 +58,22 @@ def at_least(bound: float) -> Goal:
     return Goal(bound, is_least=True)
 
 
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table: the first column to the left, the others to the right."""
+def print_table(
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    failures: Mapping[str, str] | None = None,
+) -> None:
+    """Prints a table: the first column to the left, the others to the right.
+
+    Below it, why there are no rows of some contestants.
+    """
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     print(f"\n{title}\n")
     for row in (header, ["-" * width for width in widths], *rows):
         first = row[0].ljust(widths[0])
         rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
         print("  " + "  ".join((first, *rest)).rstrip())
+    for name, why in (failures or {}).items():
+        print(f"  {name} failed: {why}")
     print(flush=True)

@@ -16,10 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import pause, queue
-from tests.lab import Lab, Running, lab_unavailable
-
 import bcast
+from tests.bench.processes import pause, queue
+from tests.lab import Lab, Running, lab_unavailable
 
 __all__ = ["GROUP", "INTERFACE", "LENGTH", "Cable", "Sending", "bcast_command", "cable", "subject"]
 
@@ -108,9 +107,7 @@ class Cable:
 
         ``rate`` datagrams a second, 0 for as fast as possible; ``mode`` as in reference.c.
         """
-        args = self.send_args(
-            count, port=port, batch=batch, rate=rate, payload=payload, mode=mode
-        )
+        args = self.send_args(count, port=port, batch=batch, rate=rate, payload=payload, mode=mode)
         patience = 30.0 + count / 20_000 + (count / rate if rate else 0.0)
         capable = True if mode.isdigit() else None
         words = self.sender.run(args, timeout=patience, capable=capable).stdout.split()

@@ -19,14 +19,15 @@ machine. The processes are started several times, and the first round of each is
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure import Goal, Series, at_most, print_table
-from bench.network import GROUP, INTERFACE, LENGTH, Cable, bcast_command, cable, subject
-from bench.processes import drain, pause, queue
+from tests.bench.measure import Goal, Series, at_most, print_table
+from tests.bench.network import GROUP, INTERFACE, LENGTH, Cable, bcast_command, cable, subject
+from tests.bench.processes import drain, pause, queue
 from tests.lab import LabError, Running
 
 __all__ = ["run"]
@@ -115,7 +116,7 @@ def _measure(
         except LabError as error:
             for contestant in contestants:
                 if contestant.program == program:
-                    series[contestant.name].failure = str(error).splitlines()[-1]
+                    series[contestant.name].failure = str(error)
     pids = {program: process.pid for program, (process, _) in running.items()}
     for number in range(-1, rounds):
         # Another one begins each time: nobody always comes after the same neighbour.
@@ -155,8 +156,6 @@ def _turn(network: Cable, pid: int, port: int, contestant: _Contestant, count: i
 @contextmanager
 def _files() -> Iterator[tuple[Path, Path | None]]:
     """Two file names, in memory and on disk; only one where these are the same."""
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="bcast-bench-") as folder:
         memory = Path("/dev/shm")
         disk = Path(folder)
@@ -172,10 +171,11 @@ def _files() -> Iterator[tuple[Path, Path | None]]:
 def _print(contestants: list[_Contestant], series: dict[str, Series], count: int) -> None:
     reference = series[_REFERENCE.name]
     rows = []
+    failures = {}
     for contestant in contestants:
         samples = series[contestant.name]
         if samples.failure:
-            rows.append((contestant.name, "-", samples.failure, "", ""))
+            failures[contestant.name] = samples.failure
             continue
         ratio = samples.over(reference)
         verdict = contestant.goal.verdict(ratio) if contestant.goal else ""
@@ -185,4 +185,5 @@ def _print(contestants: list[_Contestant], series: dict[str, Series], count: int
         f"{len(reference.samples)} rounds",
         ("contestant", "us", "min-max", "x C", "goal"),
         rows,
+        failures,
     )

@@ -18,8 +18,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from bench.measure import Goal, Series, at_least, print_table
-from bench.network import GROUP, INTERFACE, LENGTH, Cable, Sending, cable, subject
+from tests.bench.measure import Goal, Series, at_least, print_table
+from tests.bench.network import GROUP, INTERFACE, LENGTH, Cable, Sending, cable, subject
 
 __all__ = ["run"]
 
