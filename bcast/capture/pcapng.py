@@ -276,7 +276,7 @@ class CaptureWriter:
             for other in self._headers.values():
                 other.clear()
             self._headers = {(number, port): cache}
-            pass
+            self._cached = 0
         cache[source, destination, ttl, length] = made
         self._cached += 1
         return made

@@ -4,7 +4,7 @@ import os
 import stat
 import sys
 from enum import StrEnum
-from time import monotonic
+from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -139,9 +139,7 @@ def listen(
         ) as receiver:
             stopped.call(receiver.stop)
             if write is not None:
-                from bcast.capture import CaptureWriter
-
-                writer = CaptureWriter(write, application=f"bcast {__version__}")
+                writer = _open_capture(write)
             _begin(output, receiver)
             loop = _Listening(output, receiver, writer, stopped, show)
             try:
@@ -153,6 +151,22 @@ def listen(
                     _end(output, receiver.statistics)
     if count is not None and loop.taken < count and not stopped.is_set():
         raise typer.Exit(1)
+
+
+def _open_capture(path: str) -> "CaptureWriter":
+    from bcast.capture import CaptureWriter
+
+    system, hardware = "", ""
+    if hasattr(os, "uname"):
+        told = os.uname()
+        system, hardware = f"{told.sysname} {told.release}", told.machine
+    return CaptureWriter(
+        path,
+        hardware=hardware,
+        system=system,
+        application=f"bcast {__version__}",
+        started_ns=time_ns(),
+    )
 
 
 class _Listening:
@@ -261,7 +275,7 @@ def _finish(writer: "CaptureWriter", receiver: "Receiver") -> None:
     for state in receiver.states:
         if state.interface.name in counts:
             writer.drops(state.interface, counts[state.interface.name].kernel_drops or 0)
-    writer.close()
+    writer.close(time_ns())
 
 
 def _end(output: Output, statistics: "Statistics") -> None:

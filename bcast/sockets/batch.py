@@ -42,7 +42,9 @@ def address_of(packed: bytes, interface: Interface) -> IPAddress:
     # fe80::/10, and the groups of interface-local and link-local scope (RFC 4007, section 6).
     first = packed[0] << 8 | packed[1]
     if first & 0xFFC0 == 0xFE80 or first & 0xFF0F in (0xFF01, 0xFF02):
-        return IPv6Address(f"{IPv6Address(packed)}%{interface.name}")
+        # A name may hold the signs that end an address; the index says the same.
+        odd = "%" in interface.name or "/" in interface.name
+        return IPv6Address(f"{IPv6Address(packed)}%{interface.index if odd else interface.name}")
     return IPv6Address(packed)
 
 

@@ -10,7 +10,9 @@ has memory of its own.
 - Sender.send_many: lists of that many payloads;
 - sendto: a plain loop in Python, for orientation.
 
-A ratio of throughput above 1 means more datagrams a second than the reference.
+Nobody waits for anything here, so a second is one of CPU time: on the clock (beside it) the
+contestants share the machine with whatever else runs on it. A ratio above 1 means more datagrams
+a second than the reference.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from tests.bench.measure import Goal, Series, at_least, print_table
+from tests.bench.measure import Series, at_least, print_table
 from tests.bench.network import GROUP, INTERFACE, LENGTH, Cable, Sending, cable, subject
 
 __all__ = ["run"]
@@ -68,9 +70,9 @@ def _measure(network: Cable, batch: int, rounds: int) -> dict[str, list[Sending]
 
 
 def _print(batch: int, results: dict[str, list[Sending]]) -> None:
-    rates = {n: Series([s.sent * 1e9 / s.wall_ns for s in one]) for n, one in results.items()}
-    costs = {n: Series([s.cpu_ns / s.sent for s in one]) for n, one in results.items()}
-    goals: dict[str, Goal] = {_OURS: at_least(0.9)}
+    rates = {n: Series([s.sent * 1e9 / s.cpu_ns for s in one]) for n, one in results.items()}
+    clock = {n: Series([s.sent * 1e9 / s.wall_ns for s in one]) for n, one in results.items()}
+    goals = {_OURS: at_least(0.9)}
     rows = []
     for name in results:
         ratio = rates[name].over(rates[_REFERENCE])
@@ -80,13 +82,13 @@ def _print(batch: int, results: dict[str, list[Sending]]) -> None:
                 *rates[name].cells(1000, 0),
                 f"{ratio:.2f}",
                 goals[name].verdict(ratio) if name in goals else "",
-                *costs[name].cells(1000),
-                f"{costs[name].over(costs[_REFERENCE]):.2f}",
+                f"{1e6 / rates[name].median:.2f}",
+                *clock[name].cells(1000, 0),
             )
         )
     print_table(
         f"send: {_COUNT} datagrams of {LENGTH} bytes, {batch} a batch, "
         f"{len(results[_REFERENCE])} rounds",
-        ("contestant", "1000/s", "min-max", "x C", "goal", "us CPU", "min-max", "x C"),
+        ("contestant", "1000/s", "min-max", "x C", "goal", "us", "on the clock", "min-max"),
         rows,
     )
