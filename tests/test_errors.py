@@ -50,6 +50,7 @@ def test_an_error_reads_as_a_sentence_with_its_advice(kind: type[BcastError]) ->
     error = kind("eth0 is gone", "see bcast interfaces")
     assert str(error) == "eth0 is gone: see bcast interfaces"
     assert (error.message, error.advice) == ("eth0 is gone", "see bcast interfaces")
+    assert repr(error) == f"{kind.__name__}('eth0 is gone', 'see bcast interfaces')"
     assert str(kind("eth0 is gone")) == "eth0 is gone"
 
 

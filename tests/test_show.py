@@ -340,6 +340,16 @@ def test_text_stays_text_when_little_of_it_is_odd(payload: bytes) -> None:
     assert "HTTP/1.1 200 OK" in TextFormat().datagram(datagram(plain + payload))
 
 
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [(b"\x011234567", True), (b"\x01123456", False), (b"\x01\x02" + b"a" * 14, True)],
+)
+def test_more_than_one_odd_character_in_eight_is_binary(payload: bytes, text: bool) -> None:
+    shown = TextFormat().datagram(datagram(payload))
+    assert (f"{len(payload)} bytes  \\x01" in shown) is text
+    assert ("\n    0000  01 " in shown) is not text
+
+
 # --- batches
 
 

@@ -18,6 +18,8 @@ __all__ = ["JsonFormat", "TextFormat", "printable", "sanitize"]
 
 # Addresses whose text is kept for an interface; forged ones would otherwise fill the memory.
 _KEPT = 4096
+# What JSON writes as it is: printable ASCII without the quotation mark and the backslash.
+_PLAIN = bytes(c for c in range(0x20, 0x7F) if c not in b'"\\')
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -138,9 +140,40 @@ class JsonFormat(_Format):
         from json.encoder import encode_basestring_ascii
 
         self._quote: Callable[[str], str] = encode_basestring_ascii
+        self._middles: dict[tuple[int, str, int], dict[tuple[bytes, bytes, int], str]] = {}
 
-    def _endpoint(self, what: str, address: str, port: int) -> str:
-        return f'"{what}":{self._quote(address)},"{what}_port":{port}'
+    def batch(self, batch: Batch) -> str:
+        """See `_Format.batch`. A line is what is new about a datagram around what is known."""
+        interface, port = batch.interface, batch.port
+        middles = self._middles.setdefault((interface.index, interface.name, port), {})
+        quote, stamp, current = self._quote, self._stamp, self._second
+        lines = []
+        for time_ns, source, packed, ttl, payload in batch.rows:
+            middle = middles.get((source, packed, ttl))
+            if middle is None:
+                middle = self._remember(middles, interface, port, (source, packed, ttl))
+            second, rest = divmod(time_ns, 1_000_000_000)
+            if second != current:
+                current = second
+                stamp = self._begin(second)
+            if payload.isascii():
+                # What is left when all is taken out that JSON writes as it is.
+                special = payload.translate(None, _PLAIN)
+                if not special:
+                    text = f'"{payload.decode("ascii")}"' if payload else ""
+                elif not special.strip(b'"\\'):
+                    text = quote(payload.decode("ascii"))
+                else:
+                    text = ""
+            else:
+                shown = printable(payload)
+                text = "" if shown is None else quote(shown)
+            lines.append(
+                f'{stamp}{rest:09d}{middle}{len(payload)},"payload":"{payload.hex()}","text":{text}}}\n'
+                if text
+                else f'{stamp}{rest:09d}{middle}{len(payload)},"payload":"{payload.hex()}"}}\n'
+            )
+        return "".join(lines)
 
     def _line(
         self,
@@ -152,18 +185,48 @@ class JsonFormat(_Format):
         payload: bytes,
     ) -> str:
         second, rest = divmod(time_ns, 1_000_000_000)
+        middle = self._middle(interface, source, destination, ttl)
+        text = printable(payload)
+        ending = "" if text is None else f',"text":{self._quote(text)}'
+        return (
+            f"{self._begin(second)}{rest:09d}{middle}{len(payload)},"
+            f'"payload":"{payload.hex()}"{ending}}}\n'
+        )
+
+    def _begin(self, second: int) -> str:
+        """How the line of a datagram of that second begins."""
         if second != self._second:
             self._second = second
-            self._stamp = rfc3339(time_ns)[:20]
-        quote = self._quote
-        text = printable(payload)
-        ending = "}\n" if text is None else f',"text":{quote(text)}}}\n'
-        return (
-            f'{{"event":"datagram","time":"{self._stamp}{rest:09d}Z",'
-            f'"interface":{quote(interface.name)},"index":{interface.index},'
-            f'{source},{destination},"ttl":{ttl if ttl >= 0 else "null"},'
-            f'"length":{len(payload)},"payload":"{payload.hex()}"{ending}'
+            self._stamp = f'{{"event":"datagram","time":"{rfc3339(second * 1_000_000_000)[:20]}'
+        return self._stamp
+
+    def _remember(
+        self,
+        middles: dict[tuple[bytes, bytes, int], str],
+        interface: Interface,
+        port: int,
+        key: tuple[bytes, bytes, int],
+    ) -> str:
+        if len(middles) >= _KEPT:
+            middles.clear()
+        source, packed, ttl = key
+        sender = endpoint_of(source, interface)
+        middle = middles[key] = self._middle(
+            interface,
+            self._endpoint("source", str(sender.address), sender.port),
+            self._endpoint("destination", str(address_of(packed, interface)), port),
+            ttl,
         )
+        return middle
+
+    def _middle(self, interface: Interface, source: str, destination: str, ttl: int) -> str:
+        return (
+            f'Z","interface":{self._quote(interface.name)},"index":{interface.index},'
+            f'{source},{destination},"ttl":{ttl if ttl >= 0 else "null"},"length":'
+        )
+
+    def _endpoint(self, what: str, address: str, port: int) -> str:
+        return f'"{what}":{self._quote(address)},"{what}_port":{port}'
 
 
 class TextFormat(_Format):

@@ -27,10 +27,9 @@ __all__ = ["MmsgReader", "MmsgSender", "available", "lay_out"]
 
 #: Datagrams a call. More gains nothing: the cost of the call itself is spread thin by then.
 COUNT = 64
-# A datagram's first part; what is longer goes on in an overflow area that costs no memory until
-# it is used (65,535 bytes are the most that UDP can say).
-_SLOT = 2048
-_OVERFLOW = 65_536 - _SLOT
+# Room for the longest datagram that UDP can say; pages that nothing is written to cost no memory.
+# The rest keeps the beginnings of the slots from falling onto the same lines of the cache.
+_SLOT = 65_536 + 320
 _NAME = 28  # struct sockaddr_in6
 _CONTROL = 128  # timestamp 32, drops 24, address 32 or 40, TTL 24
 
@@ -70,7 +69,7 @@ class _Arrays:
         self.headers = _area(_HEADER.size * COUNT)
         self.names = _area(_NAME * COUNT)
         self.controls = _area(_CONTROL * COUNT)
-        self.vectors = _area(32 * COUNT)
+        self.vectors = _area(16 * COUNT)
         self.view = memoryview(self.headers).cast("B")
 
 
@@ -87,27 +86,18 @@ class MmsgReader:
             ctypes.c_void_p,
         ]
         self._arrays = arrays = _Arrays()
-        self._slots = _area(_SLOT * COUNT)
         # Not an array of ctypes, which would write zeros into all of its pages.
-        self._overflow = mmap(-1, _OVERFLOW * COUNT)
-        overflow = ctypes.addressof(ctypes.c_char.from_buffer(self._overflow))
+        self._slots = mmap(-1, _SLOT * COUNT)
+        slots = ctypes.addressof(ctypes.c_char.from_buffer(self._slots))
         for i in range(COUNT):
-            struct.pack_into(
-                "@QQQQ",
-                arrays.vectors,
-                i * 32,
-                ctypes.addressof(self._slots) + i * _SLOT,
-                _SLOT,
-                overflow + i * _OVERFLOW,
-                _OVERFLOW,
-            )
+            struct.pack_into("@QQ", arrays.vectors, i * 16, slots + i * _SLOT, 65_536)
             _HEADER.pack_into(
                 arrays.headers,
                 i * _HEADER.size,
                 ctypes.addressof(arrays.names) + i * _NAME,
                 _NAME,
-                ctypes.addressof(arrays.vectors) + i * 32,
-                2,
+                ctypes.addressof(arrays.vectors) + i * 16,
+                1,
                 ctypes.addressof(arrays.controls) + i * _CONTROL,
                 _CONTROL,
                 0,
@@ -135,16 +125,13 @@ class MmsgReader:
             raise OSError(number, os.strerror(number))
         lengths = self._lengths[:count].tolist()
         slots = self._slots
-        if max(lengths) <= _SLOT:
-            payloads = [slots[o : o + n] for o, n in zip(self._offsets, lengths, strict=False)]
-        else:
-            payloads = [self._payload(i, n) for i, n in enumerate(lengths)]
+        payloads = [slots[o : o + n] for o, n in zip(self._offsets, lengths, strict=False)]
         four = opened.family == socket.AF_INET
         whole = _WHOLE4 if four else _WHOLE6
         control_lengths = self._control_lengths[:count].tolist()
         names = arrays.names[: count * _NAME]
         controls = arrays.controls[: count * _CONTROL]
-        if control_lengths.count(whole) == count and not any(self._flags[:count]):
+        if control_lengths.count(whole) == count and not any(self._flags[:count].tolist()):
             unpack = _CONTROL4 if four else _CONTROL6
             unpack_names = _NAMES4 if four else _NAMES6
 
@@ -162,14 +149,6 @@ class MmsgReader:
                 return _load_slowly(names, controls, control_lengths, payloads, four)
 
         return [Batch(interface, port, payloads, load, sum(lengths))]
-
-    def _payload(self, position: int, length: int) -> bytes:
-        start = position * _SLOT
-        payload: bytes = self._slots[start : start + min(length, _SLOT)]
-        if length > _SLOT:
-            rest = position * _OVERFLOW
-            payload += self._overflow[rest : rest + length - _SLOT]
-        return payload
 
 
 def _load_slowly(
