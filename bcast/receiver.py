@@ -35,7 +35,7 @@ __all__ = ["Receiver"]
 
 # A wake-up reads at most this many batches before it hands them over, so that what is held in
 # memory stays bounded under a flood that never lets the queue run empty.
-_DRAIN = 64
+_DRAIN = 16
 
 # A failed interface is tried again this often, in seconds, if nothing changes before.
 _RETRY = 1.0

@@ -189,7 +189,7 @@ class Wire:
 
 _SAY = """
 import json, socket, struct, sys
-for source, ports, destination, interface, ttl, payload, times in json.loads(sys.argv[1]):
+for source, ports, destination, interface, ttl, payload, times in json.load(sys.stdin):
     index = socket.if_nametoindex(interface)
     six = ":" in destination
     with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as said:
@@ -229,4 +229,4 @@ def say(
         (source, (source_port, port), destination, interface, ttl, payload.hex(), times)
         for destination, port, payload in messages
     ]
-    host.python(_SAY, json.dumps(wanted), timeout=PATIENCE)
+    host.python(_SAY, input=json.dumps(wanted), timeout=PATIENCE)

@@ -147,12 +147,11 @@ class JsonFormat(_Format):
         interface, port = batch.interface, batch.port
         middles = self._middles.setdefault((interface.index, interface.name, port), {})
         quote, stamp, current = self._quote, self._stamp, self._second
-        lines = []
-        for time_ns, source, packed, ttl, payload in batch.rows:
+        pieces: list[str] = []
+        for (second, rest, packed, ttl), (source,), payload in batch.parts():
             middle = middles.get((source, packed, ttl))
             if middle is None:
                 middle = self._remember(middles, interface, port, (source, packed, ttl))
-            second, rest = divmod(time_ns, 1_000_000_000)
             if second != current:
                 current = second
                 stamp = self._begin(second)
@@ -168,12 +167,16 @@ class JsonFormat(_Format):
             else:
                 shown = printable(payload)
                 text = "" if shown is None else quote(shown)
-            lines.append(
-                f'{stamp}{rest:09d}{middle}{len(payload)},"payload":"{payload.hex()}","text":{text}}}\n'
-                if text
-                else f'{stamp}{rest:09d}{middle}{len(payload)},"payload":"{payload.hex()}"}}\n'
+            pieces += (
+                stamp,
+                str(1_000_000_000 + rest)[1:],
+                middle,
+                str(len(payload)),
+                ',"payload":"',
+                payload.hex(),
+                '","text":' + text + "}\n" if text else '"}\n',
             )
-        return "".join(lines)
+        return "".join(pieces)
 
     def _line(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 from bcast.datagram import Datagram, Endpoint, Interface, IPAddress
@@ -16,10 +16,14 @@ from bcast.datagram import Datagram, Endpoint, Interface, IPAddress
 __all__ = ["Batch", "Row", "address_of", "endpoint_of", "source_key"]
 
 #: (time in ns since 1970 UTC, source as a raw sockaddr, packed destination address, TTL or -1,
-#: payload). The sockaddr is the kernel's own of 16 (IPv4) or 28 (IPv6) bytes: it is a good key
+#: payload). The sockaddr is laid out as Linux does, 16 (IPv4) or 28 (IPv6) bytes: it is a good key
 #: for whatever is to be computed once a source.
 Row = tuple[int, bytes, bytes, int, bytes]
 
+#: A row that isn't put together: ((seconds, nanoseconds, destination, TTL), (source,), payload).
+Part = tuple[tuple[int, int, bytes, int], tuple[bytes], bytes]
+
+_SECOND = 1_000_000_000
 _SOURCE4 = struct.Struct("=H2s4s8x")
 _SOURCE6 = struct.Struct("=H2s4x16sI")
 
@@ -57,39 +61,50 @@ def endpoint_of(key: bytes, interface: Interface) -> Endpoint:
 class Batch:
     """Datagrams that arrived on one port of one interface; ``size`` is their payloads' bytes.
 
-    ``payloads`` is there at once; ``rows`` and the attributes of ``datagrams()`` are decoded
-    when they are first read. Keeping one datagram keeps the undecoded rest of its batch (some
-    12 kB).
+    ``payloads`` is there at once; ``rows``, ``parts()`` and the attributes of ``datagrams()`` are
+    decoded when they are first read. Keeping one datagram keeps its whole batch.
     """
 
-    __slots__ = ("_load", "_rows", "interface", "payloads", "port", "size")
+    __slots__ = ("_parts", "_rows", "interface", "payloads", "port", "size")
 
     def __init__(
         self,
         interface: Interface,
         port: int,
         payloads: list[bytes],
-        load: Callable[[], list[Row]],
+        parts: Callable[[], Iterable[Part]],
         size: int,
     ) -> None:
         self.interface = interface
         self.port = port
         self.payloads = payloads
         self.size = size
-        self._load = load
+        self._parts = parts
         self._rows: list[Row] | None = None
 
     @classmethod
     def of_rows(cls, interface: Interface, port: int, rows: list[Row]) -> Batch:
         """A batch of rows that are decoded already."""
         payloads = [row[4] for row in rows]
-        return cls(interface, port, payloads, lambda: rows, sum(map(len, payloads)))
+        made = cls(
+            interface, port, payloads, lambda: map(_taken_apart, rows), sum(map(len, payloads))
+        )
+        made._rows = rows
+        return made
 
     @property
     def rows(self) -> list[Row]:
+        """All of it, put together; kept."""
         if self._rows is None:
-            self._rows = self._load()
+            self._rows = [
+                (seconds * _SECOND + rest, source, destination, ttl, payload)
+                for (seconds, rest, destination, ttl), (source,), payload in self._parts()
+            ]
         return self._rows
+
+    def parts(self) -> Iterable[Part]:
+        """The same as `rows`, as it is decoded: for who looks at each once and is in a hurry."""
+        return self._parts()
 
     def datagrams(self) -> list[Datagram]:
         return [_Received(p, self, i) for i, p in enumerate(self.payloads)]
@@ -106,6 +121,12 @@ class Batch:
         if count >= len(self.payloads):
             return self
         return self.of_rows(self.interface, self.port, self.rows[:count])
+
+
+def _taken_apart(row: Row) -> Part:
+    time_ns, source, destination, ttl, payload = row
+    seconds, rest = divmod(time_ns, _SECOND)
+    return (seconds, rest, destination, ttl), (source,), payload
 
 
 class _Received(Datagram):

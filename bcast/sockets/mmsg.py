@@ -14,12 +14,12 @@ import os
 import socket
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from mmap import mmap
 from typing import Any
 
 from bcast.datagram import Family, Interface
-from bcast.sockets.batch import Batch, Row
+from bcast.sockets.batch import Batch, Part
 from bcast.sockets.linux import read_arrival
 from bcast.sockets.plan import Ancillary
 
@@ -135,44 +135,35 @@ class MmsgReader:
             unpack = _CONTROL4 if four else _CONTROL6
             unpack_names = _NAMES4 if four else _NAMES6
 
-            def load() -> list[Row]:
-                told = unpack.iter_unpack(controls)
-                return [
-                    (seconds * 1_000_000_000 + rest, name, destination, ttl, payload)
-                    for (seconds, rest, destination, ttl), (name,), payload in zip(
-                        told, unpack_names.iter_unpack(names), payloads, strict=True
-                    )
-                ]
+            def parts() -> Iterable[Part]:
+                return zip(
+                    unpack.iter_unpack(controls),
+                    unpack_names.iter_unpack(names),
+                    payloads,
+                    strict=True,
+                )
         else:
 
-            def load() -> list[Row]:
+            def parts() -> Iterable[Part]:
                 return _load_slowly(names, controls, control_lengths, payloads, four)
 
-        return [Batch(interface, port, payloads, load, sum(lengths))]
+        return [Batch(interface, port, payloads, parts, sum(lengths))]
 
 
 def _load_slowly(
     names: bytes, controls: bytes, control_lengths: list[int], payloads: list[bytes], four: bool
-) -> list[Row]:
-    """Rows where a control message is missing, cut off, or in another order."""
+) -> Iterator[Part]:
+    """Parts where a control message is missing, cut off, or in another order."""
     family = Family.IPV4 if four else Family.IPV6
-    rows = []
+    unknown = bytes(4 if four else 16)
     for i, payload in enumerate(payloads):
         start = i * _CONTROL
         end = start + min(control_lengths[i], _CONTROL)
         arrival = read_arrival(family, _split_control(controls[start:end]))
+        seconds, rest = divmod(arrival.time_ns or 0, 1_000_000_000)
+        ttl = -1 if arrival.ttl is None else arrival.ttl
         name = names[i * _NAME : i * _NAME + (16 if four else 28)]
-        unknown = bytes(4 if four else 16)
-        rows.append(
-            (
-                arrival.time_ns or 0,
-                name,
-                arrival.destination or unknown,
-                -1 if arrival.ttl is None else arrival.ttl,
-                payload,
-            )
-        )
-    return rows
+        yield (seconds, rest, arrival.destination or unknown, ttl), (name,), payload
 
 
 def _split_control(control: bytes) -> Ancillary:
