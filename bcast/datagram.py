@@ -1,6 +1,6 @@
 """The values that cross every seam of bcast: interface, address, endpoint, group, datagram.
 
-Layer 1: imports nothing of bcast. All values are immutable and compare by what they say.
+Layer 1. All values are immutable and compare by what they say.
 """
 
 from __future__ import annotations
@@ -20,9 +20,26 @@ __all__ = [
     "Interface",
     "InterfaceFlag",
     "Kind",
+    "address_of",
 ]
 
 IPAddress = IPv4Address | IPv6Address
+
+
+def address_of(packed: bytes, name: str, index: int) -> IPAddress:
+    """The address of 4 or 16 bytes that was seen on the interface of that name and index.
+
+    An address that means something on its link only gets the interface as its scope (fe80::/10
+    and the groups of interface-local and link-local scope: RFC 4007, section 6).
+    """
+    if len(packed) == 4:
+        return IPv4Address(packed)
+    first = packed[0] << 8 | packed[1]
+    if first & 0xFFC0 == 0xFE80 or first & 0xFF0F in (0xFF01, 0xFF02):
+        # A name may hold the signs that separate scope and prefix; the index says the same.
+        scope = index if "%" in name or "/" in name else name
+        return IPv6Address(f"{IPv6Address(packed)}%{scope}")
+    return IPv6Address(packed)
 
 
 class Family(enum.IntEnum):
@@ -149,9 +166,9 @@ class Interface(Value):
         MTU less the IP header (20 or 40 bytes) and the UDP header (8), and never more than
         the length fields can say (RFC 791, RFC 8200, RFC 768).
         """
-        if family is Family.IPV4:
-            return min(self.mtu - 28, 65_507)
-        return min(self.mtu - 48, 65_527)
+        if family == Family.IPV4:
+            return max(0, min(self.mtu - 28, 65_507))
+        return max(0, min(self.mtu - 48, 65_527))
 
 
 class Endpoint(Value):

@@ -95,20 +95,27 @@ def parse_group(text: str) -> Group:
     same family.
     """
     before, at, after = text.rpartition("@")
+    if "%" in text:
+        raise ArgumentError(
+            f"{text!r} names an interface", "leave out the % part and choose it with --interface"
+        )
     try:
-        group = ip_address(after.partition("%")[0])
+        group = ip_address(after)
         source = ip_address(before) if at else None
     except ValueError:
         raise ArgumentError(
-            f"'{text}' is not a group", "write one as 239.1.2.3, ff12::1234 or SOURCE@GROUP"
+            f"{text!r} is not a group", "write one as 239.1.2.3, ff12::1234 or SOURCE@GROUP"
         ) from None
     if not group.is_multicast:
         raise ArgumentError(
             f"{group} is not a multicast address",
             "groups are 224.0.0.0 to 239.255.255.255 and ff00::/8; broadcast needs no group",
         )
-    if source is not None and (source.is_multicast or source.version != group.version):
-        raise ArgumentError(f"{source} can't be the source of {group}", "name an IP host address")
+    if source is not None and (source.version != group.version or not _is_host(source)):
+        raise ArgumentError(
+            f"{source} can't be the source of {group}",
+            f"name the IPv{group.version} address of a host",
+        )
     return Group(group, source)
 
 
@@ -125,14 +132,19 @@ def parse_destination(text: str, family: Family | None = None) -> Destination:
                 "use --to ff02::1, the group of all nodes",
             )
         return Destination(text)
-    plain, _, scope = text.strip("[]").partition("%")
+    inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    plain, percent, scope = inside.partition("%")
     try:
         address = ip_address(plain)
+        if percent and (not scope or "%" in scope or not _is_local(address)):
+            raise ValueError("only what stays on a link has a scope")
     except ValueError:
         raise ArgumentError(
-            f"'{text}' is not a destination",
+            f"{text!r} is not a destination",
             "use all-hosts, subnet, both, a group (239.1.2.3, ff02::1) or a host's IP address",
         ) from None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        raise ArgumentError(f"{address} stands for an IPv4 address", f"use {address.ipv4_mapped}")
     if address.is_unspecified:
         raise ArgumentError(f"{address} is not an address to send to", "use all-hosts or a host")
     if address == ALL_HOSTS:
@@ -168,7 +180,9 @@ def _broadcasts(
 ) -> tuple[Target, ...] | str:
     loopback = InterfaceFlag.LOOPBACK in interface.flags
     if InterfaceFlag.BROADCAST not in interface.flags and not loopback:
-        return "it can't broadcast (point-to-point): send to a group or a host"
+        point = InterfaceFlag.POINT_TO_POINT in interface.flags
+        why = " (point-to-point)" if point else ""
+        return f"it can't broadcast{why}: send to a group or a host"
     found = []
     if keyword in ("all-hosts", "both"):
         primary = _preferred(own)
@@ -192,8 +206,8 @@ def _broadcasts(
 def _directed(interface: Interface, address: Address) -> IPv4Address | None:
     # Loopback doesn't call itself broadcast-capable but delivers 127.255.255.255.
     if address.broadcast is None and InterfaceFlag.LOOPBACK in interface.flags:
-        network = address.network.broadcast_address
-        return network if isinstance(network, IPv4Address) else None
+        last = address.network.broadcast_address
+        return last if isinstance(last, IPv4Address) and address.prefix_length <= 30 else None
     return address.broadcast
 
 
@@ -204,16 +218,22 @@ def _preferred(own: list[Address]) -> Address:
 def _source(own: list[Address], destination: IPAddress) -> Address:
     """The address to send from: one in the destination's network, else one of its scope."""
     plain = ip_address(destination.packed)
-    for address in own:
-        if plain in address.network:
-            return address
-    if isinstance(destination, IPv6Address) and _is_local(destination):
+    near = [address for address in own if plain in address.network]
+    if near:
+        return max(near, key=lambda address: address.prefix_length)
+    if _is_local(destination):
         return next((a for a in own if a.address.is_link_local), own[0])
     return _preferred(own)
 
 
-def _is_local(destination: IPv6Address) -> bool:
+def _is_host(address: IPAddress) -> bool:
+    return not (address.is_multicast or address.is_unspecified or address == ALL_HOSTS)
+
+
+def _is_local(destination: IPAddress) -> bool:
     """Whether an IPv6 destination stays on the link (RFC 4291, 2.5.6; RFC 4007, 5)."""
+    if not isinstance(destination, IPv6Address):
+        return False
     if destination.is_multicast:
         return destination.packed[1] & 0x0F <= 2
     return destination.is_link_local

@@ -21,10 +21,12 @@ def parse_networks(sources: str | Iterable[str]) -> tuple[Network, ...]:
     found = []
     for text in (sources,) if isinstance(sources, str) else sources:
         try:
+            if "%" in text:
+                raise ValueError("a network has no scope")
             found.append(ip_network(text, strict=False))
         except ValueError:
             raise ArgumentError(
-                f"'{text}' is not a network", "write one as 192.168.1.0/24, or a host's address"
+                f"{text!r} is not a network", "write one as 192.168.1.0/24, or a host's address"
             ) from None
     return tuple(found)
 

@@ -22,17 +22,19 @@ def parse_hex(text: str) -> bytes:
 
     Raises `ArgumentError` for an odd number of digits, or anything else.
     """
-    digits = "".join(text.replace(":", " ").split())
-    try:
-        return bytes.fromhex(digits)
-    except ValueError:
-        pass
-    wrong = next((c for c in digits if c not in "0123456789abcdefABCDEF"), None)
-    if wrong is not None:
-        raise ArgumentError(f"{wrong!r} is not a hex digit", "write bytes as 01 ff 7a or 01ff7a")
-    raise ArgumentError(
-        f"{len(digits)} hex digits don't make whole bytes", "write two digits for each byte"
-    )
+    stretches = text.replace(":", " ").split()
+    for stretch in stretches:
+        wrong = next((c for c in stretch if c not in "0123456789abcdefABCDEF"), None)
+        if wrong is not None:
+            raise ArgumentError(
+                f"{wrong!r} is not a hex digit", "write bytes as 01 ff 7a or 01ff7a"
+            )
+        if len(stretch) % 2:
+            raise ArgumentError(
+                f"{len(stretch)} hex digits ({stretch[:40]!r}) don't make whole bytes",
+                "write two digits for each byte",
+            )
+    return bytes.fromhex("".join(stretches))
 
 
 class Template:
@@ -57,7 +59,7 @@ class Template:
             elif found[1] in _NAMES:
                 self._pieces.append((literal, found[1]))
             else:
-                shown = token.decode(errors="replace")
+                shown = token[:40].decode(errors="replace")
                 raise ArgumentError(
                     f"{shown!r} in the template isn't a value",
                     "use {seq} {interface} {address} {mac} {time}, and {{ }} for braces",
@@ -74,5 +76,9 @@ class Template:
             b"mac": interface.hardware_address or "",
             b"time": rfc3339(time_ns),
         }
-        filled = (literal + values[name].encode() for literal, name in self._pieces)
+        # A name that isn't UTF-8 goes out as the bytes that the system has.
+        filled = (
+            literal + values[name].encode(errors="surrogateescape")
+            for literal, name in self._pieces
+        )
         return b"".join(filled) + self._end

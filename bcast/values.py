@@ -8,7 +8,7 @@ behaviour and typing with one set of functions for all; ``dataclasses.replace``,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 if TYPE_CHECKING:
     from dataclasses import Field
@@ -39,8 +39,10 @@ class Value:
 
     def __init_subclass__(cls) -> None:
         # Annotations are text here (PEP 563), so that they aren't evaluated for nothing.
-        cls._names = names = tuple(cls.__dict__.get("__annotations__", ()))
-        cls._defaults = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
+        own = cls.__dict__.get("__annotations__", {})
+        fields = [name for name, text in own.items() if not str(text).startswith("ClassVar")]
+        cls._names = names = (*cls._names, *fields)
+        cls._defaults = cls._defaults | {n: cls.__dict__[n] for n in fields if n in cls.__dict__}
         type.__setattr__(cls, "__match_args__", names)
         type.__setattr__(cls, "__dataclass_fields__", _Fields())
 
@@ -69,6 +71,9 @@ class Value:
         from dataclasses import FrozenInstanceError
 
         raise FrozenInstanceError(f"{type(self).__name__}.{name} can't be deleted")
+
+    def __replace__(self, /, **changes: Any) -> Self:
+        return type(self)(**(self.__dict__ | changes))
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:

@@ -23,12 +23,13 @@ from tests.lab import Host, Lab, Running, lab_unavailable
 
 __all__ = [
     "COMMAND",
+    "PATIENCE",
     "Sighting",
     "Wire",
     "any_lab",
     "environment",
-    "eventually",
     "events",
+    "eventually",
     "free_port",
     "pause",
     "proceed",

@@ -10,8 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcast.datagram import Datagram, Endpoint, Interface, InterfaceFlag, IPAddress, Kind
-from bcast.sockets.batch import Batch, Row, address_of, endpoint_of, source_key
+from bcast.datagram import (
+    Datagram,
+    Endpoint,
+    Interface,
+    InterfaceFlag,
+    IPAddress,
+    Kind,
+    address_of,
+)
+from bcast.sockets.batch import Batch, Part, Row, endpoint_of, source_key
 from tests.strategies import (
     batches,
     hostile_names,
@@ -105,19 +113,19 @@ def test_a_key_stands_for_one_endpoint(
 )
 def test_what_means_nothing_without_an_interface_gets_it(text: str, scoped: bool) -> None:
     packed = (IPv6Address if ":" in text else IPv4Address)(text).packed
-    assert str(address_of(packed, ETH7)) == (f"{text}%eth7" if scoped else text)
+    assert str(address_of(packed, ETH7.name, ETH7.index)) == (f"{text}%eth7" if scoped else text)
 
 
 @given(st.one_of(st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16)))
 def test_any_packed_address_is_an_address(packed: bytes) -> None:
-    address = address_of(packed, ETH7)
+    address = address_of(packed, ETH7.name, ETH7.index)
     assert address.packed == packed
     assert ("%" in str(address)) is is_link_scoped(address)
 
 
 @given(interfaces(hostile_names))
 def test_any_interface_name_can_be_a_scope(interface: Interface) -> None:
-    address = address_of(IPv6Address("fe80::1").packed, interface)
+    address = address_of(IPv6Address("fe80::1").packed, interface.name, interface.index)
     assert str(address) == f"fe80::1%{interface.name}"
 
 
@@ -125,7 +133,9 @@ def test_any_interface_name_can_be_a_scope(interface: Interface) -> None:
 def test_a_name_that_is_no_scope_does_not_stop_a_receiver(name: str) -> None:
     """A scope can't have these signs in it; a name on Windows can."""
     odd = Interface(name, 7, Kind.OTHER, InterfaceFlag.UP, 1500)
-    assert address_of(IPv6Address("fe80::1").packed, odd) == IPv6Address("fe80::1%7")
+    assert address_of(IPv6Address("fe80::1").packed, odd.name, odd.index) == IPv6Address(
+        "fe80::1%7"
+    )
 
 
 # --- batches
@@ -163,7 +173,9 @@ def test_a_received_datagram_is_as_good_as_one_that_was_built(batch: Batch) -> N
         built = Datagram(
             payload,
             endpoint_of(source, batch.interface),
-            Endpoint(address_of(destination, batch.interface), batch.port),
+            Endpoint(
+                address_of(destination, batch.interface.name, batch.interface.index), batch.port
+            ),
             batch.interface,
             time_ns,
             None if ttl < 0 else ttl,
@@ -193,11 +205,11 @@ def test_a_received_datagram_is_immutable() -> None:
 def test_rows_are_decoded_once_and_not_before_somebody_looks() -> None:
     loads = []
 
-    def load() -> list[Row]:
+    def parts() -> list[Part]:
         loads.append(1)
-        return ROWS
+        return [((0, t, to, ttl), (source,), data) for t, source, to, ttl, data in ROWS]
 
-    batch = Batch(ETH7, 2222, [row[4] for row in ROWS], load, 8)
+    batch = Batch(ETH7, 2222, [row[4] for row in ROWS], parts, 8)
     received = batch.datagrams()
     assert [d.payload for d in received] == [b"one", b"", b"three"]
     assert received[0].interface == ETH7

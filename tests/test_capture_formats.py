@@ -12,12 +12,11 @@ import pytest
 from bcast.capture.formats import (
     PCAP_MAGICS,
     Captured,
-    address_of,
     read_pcap,
     read_pcapng,
 )
 from bcast.capture.input import Input, TruncatedError
-from bcast.datagram import Address, InterfaceFlag, Kind
+from bcast.datagram import Address, InterfaceFlag, Kind, address_of
 from bcast.errors import CaptureError
 from tests.test_capture_frames import IPV4
 

@@ -17,9 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bcast.capture import CaptureReader, CaptureWriter
-from bcast.capture.formats import address_of
 from bcast.capture.frames import Skip
-from bcast.datagram import Datagram, Endpoint, Interface, InterfaceFlag, Kind
+from bcast.datagram import Datagram, Endpoint, Interface, InterfaceFlag, Kind, address_of
 from bcast.errors import CaptureError
 from bcast.sockets.batch import Batch
 from tests.strategies import batches, hostile_names, interface_names

@@ -431,7 +431,7 @@ def test_no_usable_interface(lan: Lan) -> None:
 
 
 def test_json_is_one_object_a_line_whatever_the_interface_is_called(pair: Lan) -> None:
-    name = "\x1b[31m\"ü"
+    name = '\x1b[31m"ü'
     pair.a.run(["ip", "link", "set", "eth1", "down"], capable=True)
     pair.a.run(["ip", "link", "set", "eth1", "name", name], capable=True)
     pair.a.run(["ip", "link", "set", name, "up"], capable=True)

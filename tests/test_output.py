@@ -109,7 +109,6 @@ def test_remarks_are_harmless_whatever_an_interface_is_called(capsys: Captured) 
         assert line.isprintable()
 
 
-@pytest.mark.xfail(reason="result() prints the line as it is, and callers put raw names in it")
 def test_results_are_harmless_too(capsys: Captured) -> None:
     Output().result(f"{EVIL.name}  5 bytes", EVENT)
     assert told(capsys) == ("\\x1b[2J\\u202e  5 bytes\n", "")

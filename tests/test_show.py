@@ -97,7 +97,6 @@ def without_scopes(one: Datagram) -> Datagram:
     return Datagram(one.payload, source, destination, one.interface, one.time_ns, one.ttl)
 
 
-@pytest.mark.xfail(reason="the scope of a link-local address is the raw name of the interface")
 @given(datagrams(hostile_names), st.sampled_from(SHAPES))
 @example(
     Datagram(
@@ -263,7 +262,6 @@ def test_a_text_line(payload: bytes, shape: str, shown: str) -> None:
     assert told == HEAD.format(len(payload)) + shown + "\n"
 
 
-@pytest.mark.xfail(reason="str.splitlines takes them for ends of lines, and they vanish")
 @pytest.mark.parametrize("control", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
 def test_only_line_feeds_end_lines(control: str) -> None:
     shown = TextFormat("text").datagram(datagram(f"before{control}after".encode()))
@@ -407,8 +405,9 @@ def test_forged_addresses_do_not_fill_the_memory(shape: str) -> None:
         if start % 1024 == 0:
             most = max(most, entries(form))
             assert text == "".join(map(FORMATS[shape]().datagram, batch.datagrams()))
-    # Sources and destinations, up to 4096 of each, and what is there in any case.
-    assert 1000 < most <= 2 * 4096 + 50
+    # JSON keeps some of them; and there is what is there in any case.
+    assert most <= 4096 + 50
+    assert shape != "json" or most > 1000
 
 
 def test_interfaces_that_come_and_go_do_not_fill_the_memory() -> None:

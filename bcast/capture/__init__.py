@@ -1,6 +1,6 @@
 """Capture files: datagrams written as pcapng, and read from pcapng and pcap files of any tool.
 
-Layer 4. Only `bcast.datagram` and `bcast.errors` may be imported from outside this folder: no
+Layer 4. Only the values (layer 1) may be imported from outside this folder: no
 socket, no clock. Writing needs no privileges, since a capture is made of what a receiver knows
 anyway; the IP and UDP headers are rebuilt around each payload.
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from bcast.capture.blocks import BYTE_ORDER_MAGIC, Block, InterfaceOption, StatisticsOption
 from bcast.capture.input import Input
-from bcast.datagram import Address, Interface, InterfaceFlag, IPAddress, Kind
+from bcast.datagram import Address, Interface, InterfaceFlag, Kind, address_of
 
-__all__ = ["PCAP_MAGICS", "Captured", "Source", "address_of", "read_pcap", "read_pcapng"]
+__all__ = ["PCAP_MAGICS", "Captured", "Source", "read_pcap", "read_pcapng"]
 
 # A length that lies must not make us ask for all the memory: no capture tool writes such blocks.
 _MAX_BLOCK = 16 * 1024 * 1024
@@ -246,16 +245,3 @@ def _interface(
     addresses: tuple[Address, ...] = (),
 ) -> Interface:
     return Interface(name, index, Kind.OTHER, InterfaceFlag(0), _MTU, hardware_address, addresses)
-
-
-def address_of(packed: bytes, name: str, index: int) -> IPAddress:
-    """The address of 4 or 16 bytes; a link-local one gets the interface as its scope."""
-    if len(packed) == 4:
-        return IPv4Address(packed)
-    # fe80::/10, and the groups of interface-local and link-local scope (RFC 4007, section 6).
-    first = packed[0] << 8 | packed[1]
-    if first & 0xFFC0 == 0xFE80 or first & 0xFF0F in (0xFF01, 0xFF02):
-        # A name may hold the signs that separate scope and prefix; the index says the same.
-        scope = index if "%" in name or "/" in name else name
-        return IPv6Address(f"{IPv6Address(packed)}%{scope}")
-    return IPv6Address(packed)

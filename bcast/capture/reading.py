@@ -12,13 +12,12 @@ from bcast.capture.formats import (
     PCAP_MAGICS,
     Captured,
     Source,
-    address_of,
     read_pcap,
     read_pcapng,
 )
 from bcast.capture.frames import Skip, parse
 from bcast.capture.input import Input, ReadableFile, TruncatedError
-from bcast.datagram import Datagram, Endpoint
+from bcast.datagram import Datagram, Endpoint, address_of
 from bcast.errors import CaptureError
 
 __all__ = ["CaptureReader"]

@@ -107,7 +107,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _complain(sentence: str) -> None:
     try:
-        print(f"bcast: {sentence}", file=sys.stderr)
+        from bcast.cli.show import sanitize
+
+        print(f"bcast: {sanitize(sentence)}", file=sys.stderr)
     except OSError:
         pass  # nobody is left to tell
 

@@ -35,8 +35,9 @@ class Output:
         if self.as_json:
             import json
 
-            line = json.dumps(event, separators=(",", ":"))
-        self.write(line + "\n")
+            self.write(json.dumps(event, separators=(",", ":")) + "\n")
+        else:
+            self.write(sanitize(line) + "\n")
 
     def write(self, text: str) -> None:
         """Text that is formatted already, to standard output at once."""

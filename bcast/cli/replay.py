@@ -27,7 +27,7 @@ def replay(
     networks = parse_networks(sources)
     if port is not None:
         check_port(port)
-    form = JsonFormat() if output.as_json else TextFormat(shape)
+    form = JsonFormat() if output.as_json else TextFormat(shape, dates=True)
     shown = size = filtered = 0
     with CaptureReader(path) as reader:
         for datagram in reader:

@@ -18,7 +18,7 @@ from bcast.cli.options import (
     family_of,
 )
 from bcast.cli.output import Output
-from bcast.cli.show import JsonFormat, TextFormat
+from bcast.cli.show import JsonFormat, TextFormat, sanitize
 from bcast.destinations import DEFAULT_PORT, check_port, parse_destination
 from bcast.errors import ArgumentError, BcastError
 from bcast.payload import Template, parse_hex
@@ -205,7 +205,7 @@ def _show(output: Output, results: "SendResults") -> None:
         if output.as_json:
             output.result("", event)
         else:
-            print(f"failed {error}", file=sys.stderr)
+            print(sanitize(f"failed {error}"), file=sys.stderr)
 
 
 def _show_replies(output: Output, batches: "Iterator[Batch]") -> int:

@@ -10,14 +10,16 @@ import re
 from collections.abc import Callable
 from time import localtime, strftime
 
-from bcast.datagram import Datagram, Interface
-from bcast.sockets.batch import Batch, address_of, endpoint_of
+from bcast.datagram import Datagram, Endpoint, Interface, address_of
+from bcast.sockets.batch import Batch, endpoint_of
 from bcast.timestamp import rfc3339
 
 __all__ = ["JsonFormat", "TextFormat", "printable", "sanitize"]
 
-# Addresses whose text is kept for an interface; forged ones would otherwise fill the memory.
+# Texts that are kept about sources; forged ones would otherwise fill the memory.
 _KEPT = 4096
+#: A source, a destination and a TTL, as a batch has them.
+_Way = tuple[bytes, bytes, int]
 # What JSON writes as it is: printable ASCII without the quotation mark and the backslash.
 _PLAIN = bytes(c for c in range(0x20, 0x7F) if c not in b'"\\')
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
@@ -46,104 +48,21 @@ def sanitize(text: str) -> str:
     )
 
 
-class _Addresses:
-    """The texts of the addresses seen on one port of one interface, made once each."""
-
-    def __init__(
-        self, interface: Interface, port: int, make: Callable[[str, str, int], str]
-    ) -> None:
-        self.sources: dict[bytes, str] = {}
-        self.destinations: dict[bytes, str] = {}
-        self._interface = interface
-        self._port = port
-        self._make = make
-
-    def source(self, key: bytes) -> str:
-        endpoint = endpoint_of(key, self._interface)
-        return self._keep(self.sources, key, "source", str(endpoint.address), endpoint.port)
-
-    def destination(self, packed: bytes) -> str:
-        address = str(address_of(packed, self._interface))
-        return self._keep(self.destinations, packed, "destination", address, self._port)
-
-    def _keep(self, kept: dict[bytes, str], key: bytes, what: str, address: str, port: int) -> str:
-        if len(kept) >= _KEPT:
-            kept.clear()
-        text = kept[key] = self._make(what, address, port)
-        return text
-
-
-class _Format:
-    """Formats datagrams; subclasses say how an address and a datagram look."""
-
-    def __init__(self) -> None:
-        self._addresses: dict[tuple[int, str, int], _Addresses] = {}
-        self._second = -1
-        self._stamp = ""
-
-    def batch(self, batch: Batch) -> str:
-        """All datagrams of a batch, as text that ends with a line feed."""
-        interface = batch.interface
-        key = (interface.index, interface.name, batch.port)
-        known = self._addresses.get(key)
-        if known is None:
-            if len(self._addresses) >= _KEPT:
-                self._addresses.clear()
-            known = self._addresses[key] = _Addresses(interface, batch.port, self._endpoint)
-        sources, destinations, line = known.sources, known.destinations, self._line
-        return "".join(
-            [
-                line(
-                    time_ns,
-                    interface,
-                    sources.get(source) or known.source(source),
-                    destinations.get(packed) or known.destination(packed),
-                    ttl,
-                    payload,
-                )
-                for time_ns, source, packed, ttl, payload in batch.rows
-            ]
-        )
-
-    def datagram(self, datagram: Datagram) -> str:
-        """One datagram, the same way."""
-        source, destination = datagram.source, datagram.destination
-        return self._line(
-            datagram.time_ns,
-            datagram.interface,
-            self._endpoint("source", str(source.address), source.port),
-            self._endpoint("destination", str(destination.address), destination.port),
-            -1 if datagram.ttl is None else datagram.ttl,
-            datagram.payload,
-        )
-
-    def _endpoint(self, what: str, address: str, port: int) -> str:
-        raise NotImplementedError
-
-    def _line(
-        self,
-        time_ns: int,
-        interface: Interface,
-        source: str,
-        destination: str,
-        ttl: int,
-        payload: bytes,
-    ) -> str:
-        raise NotImplementedError
-
-
-class JsonFormat(_Format):
+class JsonFormat:
     """One JSON object a line (the ``datagram`` event)."""
 
     def __init__(self) -> None:
-        super().__init__()
         from json.encoder import encode_basestring_ascii
 
         self._quote: Callable[[str], str] = encode_basestring_ascii
-        self._middles: dict[tuple[int, str, int], dict[tuple[bytes, bytes, int], str]] = {}
+        # Of each port of an interface, what is the same in all lines of a source.
+        self._middles: dict[tuple[int, str, int], dict[_Way, str]] = {}
+        self._kept = 0
+        self._second: int | None = None
+        self._stamp = ""
 
     def batch(self, batch: Batch) -> str:
-        """See `_Format.batch`. A line is what is new about a datagram around what is known."""
+        """All datagrams of a batch, a line each: what is new about each around what is known."""
         interface, port = batch.interface, batch.port
         middles = self._middles.setdefault((interface.index, interface.name, port), {})
         quote, stamp, current = self._quote, self._stamp, self._second
@@ -178,17 +97,13 @@ class JsonFormat(_Format):
             )
         return "".join(pieces)
 
-    def _line(
-        self,
-        time_ns: int,
-        interface: Interface,
-        source: str,
-        destination: str,
-        ttl: int,
-        payload: bytes,
-    ) -> str:
-        second, rest = divmod(time_ns, 1_000_000_000)
-        middle = self._middle(interface, source, destination, ttl)
+    def datagram(self, datagram: Datagram) -> str:
+        """One datagram, the same way."""
+        second, rest = divmod(datagram.time_ns, 1_000_000_000)
+        middle = self._middle(
+            datagram.interface, datagram.source, datagram.destination, datagram.ttl
+        )
+        payload = datagram.payload
         text = printable(payload)
         ending = "" if text is None else f',"text":{self._quote(text)}'
         return (
@@ -204,70 +119,64 @@ class JsonFormat(_Format):
         return self._stamp
 
     def _remember(
-        self,
-        middles: dict[tuple[bytes, bytes, int], str],
-        interface: Interface,
-        port: int,
-        key: tuple[bytes, bytes, int],
+        self, middles: dict[_Way, str], interface: Interface, port: int, way: _Way
     ) -> str:
-        if len(middles) >= _KEPT:
-            middles.clear()
-        source, packed, ttl = key
-        sender = endpoint_of(source, interface)
-        middle = middles[key] = self._middle(
-            interface,
-            self._endpoint("source", str(sender.address), sender.port),
-            self._endpoint("destination", str(address_of(packed, interface)), port),
-            ttl,
+        source, packed, ttl = way
+        destination = Endpoint(address_of(packed, interface.name, interface.index), port)
+        middle = self._middle(
+            interface, endpoint_of(source, interface), destination, ttl if ttl >= 0 else None
         )
+        self._kept += 1
+        if self._kept > _KEPT:
+            self._middles.clear()
+            middles.clear()
+            self._kept = 1
+        middles[way] = middle
         return middle
 
-    def _middle(self, interface: Interface, source: str, destination: str, ttl: int) -> str:
+    def _middle(
+        self, interface: Interface, source: Endpoint, destination: Endpoint, ttl: int | None
+    ) -> str:
+        quote = self._quote
         return (
-            f'Z","interface":{self._quote(interface.name)},"index":{interface.index},'
-            f'{source},{destination},"ttl":{ttl if ttl >= 0 else "null"},"length":'
+            f'Z","interface":{quote(interface.name)},"index":{interface.index},'
+            f'"source":{quote(str(source.address))},"source_port":{source.port},'
+            f'"destination":{quote(str(destination.address))},'
+            f'"destination_port":{destination.port},'
+            f'"ttl":{"null" if ttl is None else ttl},"length":'
         )
 
-    def _endpoint(self, what: str, address: str, port: int) -> str:
-        return f'"{what}":{self._quote(address)},"{what}_port":{port}'
 
-
-class TextFormat(_Format):
+class TextFormat:
     """A line with local time, interface, source, destination, TTL, length and payload.
 
     ``shape``: ``"text"`` shows the payload as text, ``"hex"`` as a dump, ``"auto"`` as text
     where it is readable and as a dump otherwise. More than one line of either is indented.
+    ``dates``: whether the day is shown too.
     """
 
-    def __init__(self, shape: str = "auto") -> None:
-        super().__init__()
+    def __init__(self, shape: str = "auto", *, dates: bool = False) -> None:
         self._shape = shape
+        self._layout = "%Y-%m-%d %H:%M:%S" if dates else "%H:%M:%S"
 
-    def _endpoint(self, what: str, address: str, port: int) -> str:
-        return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    def batch(self, batch: Batch) -> str:
+        """All datagrams of a batch, as text that ends with a line feed."""
+        return "".join(map(self.datagram, batch.datagrams()))
 
-    def _line(
-        self,
-        time_ns: int,
-        interface: Interface,
-        source: str,
-        destination: str,
-        ttl: int,
-        payload: bytes,
-    ) -> str:
-        second, rest = divmod(time_ns, 1_000_000_000)
-        if second != self._second:
-            self._second = second
-            self._stamp = strftime("%H:%M:%S", localtime(second))
-        hops = f"ttl {ttl}" if ttl >= 0 else "ttl ?"
-        head = (
-            f"{self._stamp}.{rest // 1000:06d}  {sanitize(interface.name)}  "
-            f"{source} > {destination}  {hops}  {len(payload)} bytes"
+    def datagram(self, datagram: Datagram) -> str:
+        """One datagram, the same way."""
+        second, rest = divmod(datagram.time_ns, 1_000_000_000)
+        payload = datagram.payload
+        ttl = "?" if datagram.ttl is None else datagram.ttl
+        head = sanitize(
+            f"{strftime(self._layout, localtime(second))}.{rest // 1000:06d}"
+            f"  {datagram.interface.name}  {datagram.source} > {datagram.destination}"
+            f"  ttl {ttl}  {len(payload)} bytes"
         )
         if not payload:
             return head + "\n"
         text = None if self._shape == "hex" else _readable(payload, self._shape == "text")
-        shown = _dump(payload) if text is None else [sanitize(t) for t in text.splitlines()]
+        shown = _dump(payload) if text is None else _lines(text)
         if len(shown) == 1 and text is not None:
             return f"{head}  {shown[0]}\n"
         return "\n    ".join([head, *shown]) + "\n"
@@ -283,6 +192,12 @@ def _readable(payload: bytes, anyway: bool) -> str | None:
     odd = sum(not c.isprintable() for c in plain)
     # A few control characters in a text are shown as escapes; more of them mean binary.
     return text if anyway or odd * 8 <= len(plain) else None
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a text, each harmless; only line feeds end one."""
+    text = text.replace("\r\n", "\n").removesuffix("\n")
+    return [sanitize(line) for line in text.split("\n")]
 
 
 def _dump(payload: bytes) -> list[str]:

@@ -1,7 +1,7 @@
 """Which interfaces there are, which of them are meant, and what changes about them.
 
-Layer 4: reads the system and changes nothing. Only `bcast.datagram` and `bcast.errors` may be
-imported from outside this folder; `ifaddr` is imported by `addresses`, `psutil` by `other`, each
+Layer 4: reads the system and changes nothing. Only the values (layer 1) may be imported
+from outside this folder; `ifaddr` is imported by `addresses`, `psutil` by `other`, each
 when it is called. Listing and selecting load with the package, the rest when it is first used.
 """
 

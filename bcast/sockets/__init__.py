@@ -1,7 +1,7 @@
 """Socket factories: one socket per interface and family, bound to it as well as the system can.
 
 Layer 4. The platform's file is chosen once, here; nothing else in bcast asks for the platform's
-options. Only `bcast.datagram` and `bcast.errors` may be imported from outside this folder.
+options. Only the values (layer 1) may be imported from outside this folder.
 """
 
 from __future__ import annotations

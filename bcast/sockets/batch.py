@@ -9,11 +9,10 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv6Address
 
-from bcast.datagram import Datagram, Endpoint, Interface, IPAddress
+from bcast.datagram import Datagram, Endpoint, Interface, address_of
 
-__all__ = ["Batch", "Row", "address_of", "endpoint_of", "source_key"]
+__all__ = ["Batch", "Row", "endpoint_of", "source_key"]
 
 #: (time in ns since 1970 UTC, source as a raw sockaddr, packed destination address, TTL or -1,
 #: payload). The sockaddr is laid out as Linux does, 16 (IPv4) or 28 (IPv6) bytes: it is a good key
@@ -39,30 +38,19 @@ def source_key(address: tuple[str, int] | tuple[str, int, int, int]) -> bytes:
     )
 
 
-def address_of(packed: bytes, interface: Interface) -> IPAddress:
-    """The address of 4 or 16 bytes; a link-local one gets the interface as its scope."""
-    if len(packed) == 4:
-        return IPv4Address(packed)
-    # fe80::/10, and the groups of interface-local and link-local scope (RFC 4007, section 6).
-    first = packed[0] << 8 | packed[1]
-    if first & 0xFFC0 == 0xFE80 or first & 0xFF0F in (0xFF01, 0xFF02):
-        # A name may hold the signs that end an address; the index says the same.
-        odd = "%" in interface.name or "/" in interface.name
-        return IPv6Address(f"{IPv6Address(packed)}%{interface.index if odd else interface.name}")
-    return IPv6Address(packed)
-
-
 def endpoint_of(key: bytes, interface: Interface) -> Endpoint:
     """The endpoint of a raw sockaddr (see `Row`)."""
     port = key[2] << 8 | key[3]
-    return Endpoint(address_of(key[4:8] if len(key) == 16 else key[8:24], interface), port)
+    packed = key[4:8] if len(key) == 16 else key[8:24]
+    return Endpoint(address_of(packed, interface.name, interface.index), port)
 
 
 class Batch:
     """Datagrams that arrived on one port of one interface; ``size`` is their payloads' bytes.
 
     ``payloads`` is there at once; ``rows``, ``parts()`` and the attributes of ``datagrams()`` are
-    decoded when they are first read. Keeping one datagram keeps its whole batch.
+    decoded when they are first read. Keeping one datagram keeps its whole
+    batch (on Linux up to 64).
     """
 
     __slots__ = ("_parts", "_rows", "interface", "payloads", "port", "size")
@@ -146,7 +134,10 @@ class _Received(Datagram):
     @property
     def destination(self) -> Endpoint:
         batch = self._batch
-        return Endpoint(address_of(batch.rows[self._position][2], batch.interface), batch.port)
+        packed = batch.rows[self._position][2]
+        return Endpoint(
+            address_of(packed, batch.interface.name, batch.interface.index), batch.port
+        )
 
     @property
     def interface(self) -> Interface:

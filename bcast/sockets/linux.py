@@ -8,6 +8,7 @@ without CAP_NET_RAW and never changed, so it is set exactly once, before bind().
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 import sys
@@ -82,7 +83,7 @@ def _bound(interface: Interface) -> tuple[Step, ...]:
     # another interface between listing and binding: hence the look before and after.
     verify = Verify(interface.index, interface.name)
     by_name = SetOption(
-        SOL_SOCKET, SO_BINDTODEVICE, interface.name.encode() + b"\0", "SO_BINDTODEVICE"
+        SOL_SOCKET, SO_BINDTODEVICE, os.fsencode(interface.name) + b"\0", "SO_BINDTODEVICE"
     )
     by_index = SetOption(
         SOL_SOCKET, SO_BINDTOIFINDEX, interface.index, "SO_BINDTOIFINDEX", instead=by_name

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from tests.bench import flood, memory, receive, send, start
+from tests.lab import LabError
 
 _NAMES = ("receive", "send", "flood", "start", "memory")
 
@@ -25,21 +27,34 @@ def main() -> None:
         help="an interpreter that `start` measures (default: this one); repeatable",
     )
     options = parser.parse_args()
+    if options.rounds < 1 or options.datagrams < 1:
+        parser.error("use a number of 1 or more")
     names = options.name or [name for name in _NAMES if name != "memory"]
     for name in names:
         if name not in _NAMES:
             parser.error(f"there is no benchmark {name!r}: choose from {', '.join(_NAMES)}")
-    for name in names:
-        if name == "receive":
-            receive.run(options.rounds)
-        elif name == "send":
-            send.run(options.rounds)
-        elif name == "flood":
-            flood.run()
-        elif name == "start":
-            start.run(options.rounds, options.python or [sys.executable])
-        else:
-            memory.run(options.datagrams)
+    # Whatever ends it, namespaces, processes and files are removed.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        for name in names:
+            _run(name, options)
+    except LabError as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run(name: str, options: argparse.Namespace) -> None:
+    if name == "receive":
+        receive.run(options.rounds)
+    elif name == "send":
+        send.run(options.rounds)
+    elif name == "flood":
+        flood.run()
+    elif name == "start":
+        start.run(options.rounds, options.python or [sys.executable])
+    else:
+        memory.run(options.datagrams)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import bcast
-from tests.bench.processes import pause, queue
+from tests.bench.processes import pause, queue, resume
 from tests.lab import Lab, Running, lab_unavailable
 
 __all__ = ["GROUP", "INTERFACE", "LENGTH", "Cable", "Sending", "bcast_command", "cable", "subject"]
@@ -57,8 +58,8 @@ class Cable:
             INTERFACE,
             addresses=(f"{_SENDER}/8", f"{_RECEIVER}/8"),
         )
-        self._payloads = {"text": _text(), "binary": random.Random(1).randbytes(LENGTH)}
-        for name, payload in self._payloads.items():
+        self._started: list[int] = []
+        for name, payload in _payloads().items():
             (folder / name).write_bytes(payload)
 
     def start(self, args: Sequence[str], *, port: int) -> Running:
@@ -69,7 +70,18 @@ class Cable:
         environment = {"PYTHONPATH": _project(), "PYTHONUNBUFFERED": "1"}
         running = self.receiver.start(args, env=environment)
         running.wait_for(f"listening on port {port}", timeout=15.0)
+        self._started.append(running.pid)
         return running
+
+    def release(self) -> None:
+        """Continues what may be paused: what is stopped can't be ended."""
+        for _ in range(3):
+            for pid in self._started:
+                try:
+                    resume(pid)
+                except (FileNotFoundError, ProcessLookupError):
+                    pass  # it has ended
+            time.sleep(0.01)
 
     def start_reference(self, *, port: int) -> Running:
         """Starts the reference as a receiver."""
@@ -105,7 +117,8 @@ class Cable:
     ) -> Sending:
         """Sends ``count`` datagrams to the group, and returns when the last has left.
 
-        ``rate`` datagrams a second, 0 for as fast as possible; ``mode`` as in reference.c.
+        ``rate`` datagrams a second, 0 for as fast as possible; ``payload`` is text, json or
+        binary; ``mode`` as in reference.c.
         """
         args = self.send_args(count, port=port, batch=batch, rate=rate, payload=payload, mode=mode)
         patience = 30.0 + count / 20_000 + (count / rate if rate else 0.0)
@@ -140,7 +153,11 @@ def cable() -> Iterator[Cable]:
         os.chmod(folder, 0o755)
         reference = _compile(Path(folder))
         with Lab(privileged=privileged) as lab:
-            yield Cable(lab, reference, Path(folder))
+            made = Cable(lab, reference, Path(folder))
+            try:
+                yield made
+            finally:
+                made.release()
 
 
 def bcast_command(*args: str) -> list[str]:
@@ -165,10 +182,15 @@ def _compile(folder: Path) -> Path:
     return made
 
 
-def _text() -> bytes:
-    """What an accessory that speaks JSON would announce: printable ASCII with quotes in it."""
-    words = '{"name":"lamp-1","type":"_lamp","port":80,"firmware":"1.4.2","serial":"0017C9A2"}'
-    return (words * 3)[:LENGTH].encode()
+def _payloads() -> dict[str, bytes]:
+    """Printable ASCII that JSON writes as it is; JSON, which it doesn't; and random bytes."""
+    text = b"The quick brown fox jumps over the lazy dog. "
+    told = b'{"name":"lamp-1","type":"_lamp","port":80,"firmware":"1.4.2","serial":"0017C9A2"}'
+    return {
+        "text": (text * LENGTH)[:LENGTH],
+        "json": (told * LENGTH)[:LENGTH],
+        "binary": random.Random(1).randbytes(LENGTH),
+    }
 
 
 def _project() -> str:

@@ -10,7 +10,8 @@ machine. The processes are started several times, and the first round of each is
 
 - reference: `reference.c`, recvmmsg with everything decoded;
 - Receiver: iterated, the payload of each datagram read; then the other attributes, too;
-- listen --json: to /dev/null, payloads of printable ASCII and random ones;
+- listen --json: to /dev/null, payloads of plain text, of JSON (printable ASCII, too, but full of
+  quotation marks) and of random bytes;
 - listen --write: the same datagrams into a file in memory and one on disk, until they are
   written;
 - recvfrom: a plain loop in Python, for orientation: it knows no time, destination or TTL.
@@ -60,6 +61,7 @@ def run(rounds: int) -> None:
             _Contestant("Receiver, payload read", "receiver", at_most(1.75)),
             _Contestant("Receiver, all attributes read", "receiver-all"),
             _Contestant("listen --json, text payload", "json", at_most(3.5)),
+            _Contestant("listen --json, JSON payload", "json", at_most(3.5), "json"),
             _Contestant("listen --json, random payload", "json", at_most(3.5), "binary"),
             _Contestant(
                 "listen --write, memory", "write-memory", at_most(2.7), settle=_UNTIL_WRITTEN
