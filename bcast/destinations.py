@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_PORT",
     "Destination",
     "Target",
+    "check_family",
     "check_port",
     "check_ttl",
     "parse_destination",
@@ -79,6 +80,16 @@ def check_port(port: int, what: str = "port", *, least: int = 1) -> int:
     if not least <= port <= 65_535:
         raise ArgumentError(f"{what} {port} doesn't exist", f"use a number from {least} to 65535")
     return port
+
+
+def check_family(family: int | None) -> Family | None:
+    """Returns ``family`` as a `Family`, None as None; raises `ArgumentError` for anything else."""
+    if family is None:
+        return None
+    try:
+        return Family(family)
+    except ValueError:
+        raise ArgumentError(f"there is no IPv{family}", "use 4, 6 or None for both") from None
 
 
 def check_ttl(ttl: int | None) -> int | None:

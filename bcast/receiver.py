@@ -23,8 +23,14 @@ from bcast.channels import (
     Statistics,
 )
 from bcast.datagram import Datagram, Family, Group, Interface
-from bcast.destinations import DEFAULT_GROUPS, DEFAULT_PORT, check_port, parse_group
-from bcast.errors import ArgumentError
+from bcast.destinations import (
+    DEFAULT_GROUPS,
+    DEFAULT_PORT,
+    check_family,
+    check_port,
+    parse_group,
+)
+from bcast.errors import ArgumentError, InterfaceError
 from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, listed, select
 from bcast.networks import contains, parse_networks
 from bcast.sockets import RECEIVE_BUFFER
@@ -39,6 +45,9 @@ _DRAIN = 16
 
 # A failed interface is tried again this often, in seconds, if nothing changes before.
 _RETRY = 1.0
+
+# So many interfaces that came and went without a datagram are still in the statistics.
+_NAMES = 64
 
 # Sources whose verdict is remembered; forged ones would otherwise fill the memory.
 _SOURCES = 4096
@@ -91,7 +100,10 @@ class Receiver:
     ) -> None:
         self.port = check_port(port)
         self.timeout = timeout
-        self._families = (Family.IPV4, Family.IPV6) if family is None else (Family(family),)
+        only = check_family(family)
+        families = (Family.IPV4, Family.IPV6) if only is None else (only,)
+        joined = _groups(groups, families)
+        include, without = listed(interfaces), listed(exclude)
         self._networks = parse_networks(sources)
         self._clock = clock
         self._counts: dict[str, _Count] = {}
@@ -108,10 +120,10 @@ class Receiver:
         self._wake, self._waker = socket.socketpair()
         self._channels = Channels(
             port=port,
-            families=self._families,
-            groups=_groups(groups, self._families),
-            include=listed(interfaces),
-            exclude=listed(exclude),
+            families=families,
+            groups=joined,
+            include=include,
+            exclude=without,
             share=share,
             buffer=buffer,
             opened=self._register,
@@ -126,15 +138,27 @@ class Receiver:
             self._watcher = InterfaceWatcher(now=clock(), list_interfaces=list_interfaces)
             if self._watcher.fileno() >= 0:
                 self._selector.register(self._watcher.fileno(), selectors.EVENT_READ)
-            self._selection = select(self._watcher.interfaces, listed(interfaces), listed(exclude))
+            self._selection = select(self._watcher.interfaces, include, without)
             self._changes += self._channels.open(self._selection.chosen)
-            channels = self._channels.by_index.values()
-            if not any(channel.sockets for channel in channels):
-                raise next(channel.error for channel in channels if channel.error)
+            self._check_open(families)
             self._retry = clock() + _RETRY if self._channels.failing else None
         except BaseException:
             self._release()
             raise
+
+    def _check_open(self, families: Sequence[Family]) -> None:
+        """Raises why nothing can be received on any interface, if so."""
+        channels = self._channels.by_index.values()
+        if any(channel.sockets for channel in channels):
+            return
+        for channel in channels:
+            if channel.error is not None:
+                raise channel.error
+        names = ", ".join(channel.interface.name for channel in channels)
+        raise InterfaceError(
+            f"no IPv{families[0]} address on {names}",
+            f"choose other interfaces, or leave out -{families[0]}",
+        )
 
     def _register(self, channel: Channel, opened: socket.socket, extra: bool) -> None:
         self._counts.setdefault(channel.interface.name, _Count())
@@ -149,6 +173,10 @@ class Receiver:
         for opened in channel.sockets.values():
             for one in opened:
                 self._selector.unregister(one)
+        # Containers come and go in thousands: of those that said nothing, nothing is kept.
+        known = self._counts.get(channel.interface.name)
+        if known and not (known.datagrams or known.drops) and len(self._counts) > _NAMES:
+            del self._counts[channel.interface.name]
 
     # -- what is going on ---------------------------------------------------------------------
 
@@ -195,6 +223,8 @@ class Receiver:
 
     def __iter__(self) -> Iterator[Datagram]:
         end = None if self.timeout is None else self._clock() + self.timeout
+        while self._pending:
+            yield self._pending.pop(0)
         while not self._closing:
             left = None if end is None else max(0.0, end - self._clock())
             for batch in self.read(left):

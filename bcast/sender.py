@@ -19,6 +19,7 @@ from bcast.destinations import (
     DEFAULT_PORT,
     Destination,
     Target,
+    check_family,
     check_port,
     check_ttl,
     parse_destination,
@@ -120,7 +121,7 @@ class Sender:
     ) -> None:
         self._include = listed(interfaces)
         self._exclude = listed(exclude)
-        self._family = None if family is None else Family(family)
+        self._family = check_family(family)
         self._source_port = check_port(source_port, "source port", least=0)
         self._ttl = check_ttl(ttl)
         self._loop = loop
