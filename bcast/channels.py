@@ -13,7 +13,7 @@ from typing import Literal
 from bcast.datagram import Family, Group, Interface
 from bcast.destinations import ALL_NODES
 from bcast.errors import SocketError
-from bcast.interfaces import InterfaceChange, InterfaceRemoved, select
+from bcast.interfaces import InterfaceChange, InterfaceChanged, InterfaceRemoved, select
 from bcast.sockets import open_receivers
 from bcast.sockets.transfer import drop_counter
 from bcast.values import Value
@@ -89,16 +89,23 @@ class Channel:
         self.interface = interface
         self.sockets: dict[Family, list[socket.socket]] = {}
         self.error: SocketError | None = None
-        self._counters: list[Callable[[], int]] = []
+        self._counters: dict[Family, list[Callable[[], int]]] = {}
 
     def add(self, family: Family, opened: list[socket.socket]) -> None:
         self.sockets[family] = opened
-        self._counters += [c for c in map(drop_counter, opened) if c is not None]
+        self._counters[family] = [c for c in map(drop_counter, opened) if c is not None]
 
     @property
     def drops(self) -> int | None:
         """What the kernel dropped from these sockets; None where it doesn't count."""
-        return sum(read() for read in self._counters) if self._counters else None
+        counters = [counter for each in self._counters.values() for counter in each]
+        return sum(counter() for counter in counters) if counters else None
+
+    def take(self, family: Family) -> tuple[list[socket.socket], int | None]:
+        """Gives up the sockets of a family, still open, with what the kernel dropped from them."""
+        counters = self._counters.pop(family, [])
+        drops = sum(counter() for counter in counters) if counters else None
+        return self.sockets.pop(family, []), drops
 
     @property
     def buffer(self) -> int:
@@ -121,19 +128,13 @@ class Channel:
             return InterfaceState(self.interface, "waiting", self.interface.blocked)
         return InterfaceState(self.interface, "ready", str(self.error) if self.error else "")
 
-    def close(self) -> None:
-        self._counters.clear()
-        for opened in self.sockets.values():
-            for one in opened:
-                one.close()
-        self.sockets.clear()
-
 
 class Channels:
     """All channels of a receiver: opened for what is selected, closed for what is gone.
 
     ``opened`` is called with each new socket and whether it is there for its groups only,
-    ``closing`` with each channel before its sockets are closed.
+    ``closing`` with the channel, each socket before it is closed, and ``dropped`` with the channel
+    and what the kernel dropped from sockets that are closed.
     """
 
     def __init__(
@@ -147,7 +148,8 @@ class Channels:
         share: bool,
         buffer: int,
         opened: Callable[[Channel, socket.socket, bool], None],
-        closing: Callable[[Channel], None],
+        closing: Callable[[socket.socket], object],
+        dropped: Callable[[Channel, int | None], None],
     ) -> None:
         self.by_index: dict[int, Channel] = {}
         #: The interfaces received on, by index: what a reader needs to know.
@@ -161,6 +163,7 @@ class Channels:
         self._buffer = buffer
         self._opened = opened
         self._closing = closing
+        self._dropped = dropped
         self._gone: dict[str, Interface] = {}
 
     def open(self, chosen: Sequence[Interface]) -> list[Notice]:
@@ -225,12 +228,18 @@ class Channels:
             if overran or index in replaced or index not in current:
                 self.close(index)
             else:
-                self.by_index[index].interface = self.interfaces[index] = current[index]
+                channel = self.by_index[index]
+                channel.interface = self.interfaces[index] = current[index]
+                # Without an IPv6 address the kernel may have taken IPv6 off the interface, and
+                # the memberships with it: the sockets are opened afresh when one is back.
+                if not channel.interface.addresses_of(Family.IPV6):
+                    self._close_family(channel, Family.IPV6)
         chosen = select(interfaces, self._include, self._exclude, require=False).chosen
         kept = [channel.interface for channel in self.by_index.values()]
         failures = self.open(list({i.index: i for i in (*kept, *chosen)}.values()))
         ours = before | set(self.by_index)
-        return [c for c in changes if c.interface.index in ours] + failures
+        told = [c for c in changes if c.interface.index in ours and not _is_checking(c)]
+        return told + failures
 
     @property
     def failing(self) -> bool:
@@ -249,9 +258,26 @@ class Channels:
         # Only what was asked for by name is waited for: containers come and go in thousands.
         if self._include is not None and channel.interface.name in self._include:
             self._gone[channel.interface.name] = channel.interface
-        self._closing(channel)
-        channel.close()
+        for family in list(channel.sockets):
+            self._close_family(channel, family)
+
+    def _close_family(self, channel: Channel, family: Family) -> None:
+        opened, drops = channel.take(family)
+        for one in opened:
+            self._closing(one)
+            one.close()
+        if opened:
+            self._dropped(channel, drops)
 
     def close_all(self) -> None:
         for index in list(self.by_index):
             self.close(index)
+
+
+def _is_checking(change: InterfaceChange) -> bool:
+    """Whether all that changed is how far the kernel is with checking its own addresses."""
+    if not isinstance(change, InterfaceChanged) or change.changed != ("addresses",):
+        return False
+    before = {(a.address, a.prefix_length, a.broadcast) for a in change.before.addresses}
+    after = {(a.address, a.prefix_length, a.broadcast) for a in change.interface.addresses}
+    return before == after

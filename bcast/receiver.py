@@ -34,7 +34,7 @@ from bcast.errors import ArgumentError, InterfaceError
 from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, listed, select
 from bcast.networks import contains, parse_networks
 from bcast.sockets import RECEIVE_BUFFER
-from bcast.sockets.batch import Batch, Row
+from bcast.sockets.batch import Batch, Row, source_of
 from bcast.sockets.transfer import open_reader
 
 __all__ = ["Receiver"]
@@ -42,6 +42,9 @@ __all__ = ["Receiver"]
 # A wake-up reads at most this many batches before it hands them over, so that what is held in
 # memory stays bounded under a flood that never lets the queue run empty.
 _DRAIN = 16
+
+# Seconds in one wait at most: selectors take no more than what fits their milliseconds.
+_LONGEST = 86_400.0
 
 # A failed interface is tried again this often, in seconds, if nothing changes before.
 _RETRY = 1.0
@@ -127,7 +130,8 @@ class Receiver:
             share=share,
             buffer=buffer,
             opened=self._register,
-            closing=self._retire,
+            closing=self._selector.unregister,
+            dropped=self._note_drops,
         )
         self._read = open_reader(self._channels.interfaces)
         self._watcher: InterfaceWatcher | None = None
@@ -164,19 +168,15 @@ class Receiver:
         self._counts.setdefault(channel.interface.name, _Count())
         self._selector.register(opened, selectors.EVENT_READ, (channel, extra))
 
-    def _retire(self, channel: Channel) -> None:
-        """Takes a channel's sockets out of the selector, and their drops into the counts."""
-        drops = channel.drops
+    def _note_drops(self, channel: Channel, drops: int | None) -> None:
+        """Takes the drops of sockets that are closed into the counts."""
+        name = channel.interface.name
+        count = self._counts.setdefault(name, _Count())
         if drops is not None:
-            count = self._counts.setdefault(channel.interface.name, _Count())
             count.drops = (count.drops or 0) + drops
-        for opened in channel.sockets.values():
-            for one in opened:
-                self._selector.unregister(one)
         # Containers come and go in thousands: of those that said nothing, nothing is kept.
-        known = self._counts.get(channel.interface.name)
-        if known and not (known.datagrams or known.drops) and len(self._counts) > _NAMES:
-            del self._counts[channel.interface.name]
+        if not (count.datagrams or count.drops) and len(self._counts) > _NAMES:
+            del self._counts[name]
 
     # -- what is going on ---------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ class Receiver:
             now = self._clock()
             watched = self._watcher.due() if self._watcher else None
             due = [t for t in (end, watched, self._retry) if t is not None]
-            wait = max(0.0, min(due) - now) if due else None
+            wait = min(max(0.0, min(due) - now), _LONGEST) if due else None
             ready = self._selector.select(wait)
             if self._closing:
                 return []
@@ -331,8 +331,7 @@ class Receiver:
         key = row[1]
         known = self._wanted.get(key)
         if known is None:
-            address = ip_address(key[4:8] if len(key) == 16 else key[8:24])
-            known = contains(self._networks, address)
+            known = contains(self._networks, ip_address(source_of(key)[0]))
             if len(self._wanted) >= _SOURCES:
                 self._wanted.clear()
             self._wanted[key] = known

@@ -30,7 +30,7 @@ from bcast.interfaces import Skipped, kernel_choice, list_interfaces, listed, se
 from bcast.payload import Template
 from bcast.sockets import open_sender, platform
 from bcast.sockets.advice import socket_error
-from bcast.sockets.batch import Batch
+from bcast.sockets.batch import Batch, source_of
 from bcast.sockets.plan import SetOption, run_steps
 from bcast.sockets.transfer import open_batch_sender, open_reader
 from bcast.values import Value
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from bcast.interfaces import InterfaceWatcher
 
 __all__ = ["Failed", "SendResults", "Sender", "Sent", "merge"]
+
+# Seconds between two rounds at most: a day.
+_LONGEST = 86_400.0
 
 # How long a full send buffer is waited for, in seconds, before the datagram is given up.
 _PATIENCE = 1.0
@@ -157,8 +160,10 @@ class Sender:
         """
         if count < 1:
             raise ArgumentError(f"can't send {count} times", "use a count of 1 or more")
-        if not 0 <= interval < float("inf"):
-            raise ArgumentError(f"an interval of {interval} s can't be", "use 0 or more seconds")
+        if not 0 <= interval <= _LONGEST:
+            raise ArgumentError(
+                f"an interval of {interval:g} s can't be", "use 0 to 86400 seconds (a day)"
+            )
         rounds = []
         for sequence in range(1, count + 1):
             if sequence > 1 and interval:
@@ -355,6 +360,12 @@ class Sender:
     def read_replies(self, timeout: float) -> Iterator[Batch]:
         """As `replies`, in batches."""
         end = self._clock() + timeout
+        # Broadcast to our own port, our own datagrams come back: they are no replies.
+        own = {
+            (address.address.packed, way.port)
+            for way in self._ways.values()
+            for address in way.interface.addresses
+        }
         read = open_reader({i.index: i for i in self._selection.chosen})
         with selectors.DefaultSelector() as selector:
             for way in self._ways.values():
@@ -363,9 +374,13 @@ class Sender:
                 for key, _ in selector.select(left):
                     way = key.data
                     try:
-                        yield from read(way.socket, way.interface, way.port)
+                        batches = read(way.socket, way.interface, way.port)
                     except OSError:
                         continue  # the interface went away; the others may still answer
+                    for batch in batches:
+                        others = batch.keep(lambda row: source_of(row[1]) not in own)
+                        if others.payloads:
+                            yield others
 
     # -- the end ------------------------------------------------------------------------------
 

@@ -8,22 +8,27 @@ because typer would evaluate each annotation's text twice (2 ms of the 50 that a
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 from bcast import __version__
+from bcast.cli.interruption import Interrupted
 from bcast.errors import ArgumentError, BcastError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = ["run"]
+
+# What a write to standard output can fail with that is nobody's mistake.
+_OUTPUT_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _COMMANDS = ("interfaces", "send", "listen", "demo")
 
@@ -83,8 +88,13 @@ def _bcast(
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit status. Prints, and never raises an Exception."""
+    _fill_streams()
     try:
         typer.main.get_command(_app)(args=list(arguments), prog_name="bcast")
+    except Interrupted:
+        # Whoever reads our output has stopped reading, and won't get the rest of it either.
+        _abandon(sys.stdout)
+        status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
@@ -92,17 +102,29 @@ def run(arguments: Sequence[str]) -> int:
     except BcastError as error:
         _complain(str(error))
         status = 2 if isinstance(error, ArgumentError) else 3
+    except OSError as error:
+        if error.errno not in _OUTPUT_FAILS:
+            status = _bug(error, arguments)
+        else:
+            _abandon(sys.stdout)
+            _complain(f"can't write the output: {error.strerror}")
+            status = 3
     except Exception as error:
-        if "-v" in arguments or "--verbose" in arguments:
-            import traceback
-
-            traceback.print_exc()
-        _complain(
-            f"this is a bug in bcast {__version__} ({type(error).__name__}: {error}): please"
-            " report it with what you did; -v shows where it happened"
-        )
-        status = 70
+        status = _bug(error, arguments)
     return _flush(status)
+
+
+def _bug(error: Exception, arguments: Sequence[str]) -> int:
+    """Says that it is ours, and returns the exit status for that."""
+    if "-v" in arguments or "--verbose" in arguments:
+        import traceback
+
+        traceback.print_exc()
+    _complain(
+        f"this is a bug in bcast {__version__} ({type(error).__name__}: {error}): please"
+        " report it with what you did; -v shows where it happened"
+    )
+    return 70
 
 
 def _complain(sentence: str) -> None:
@@ -120,16 +142,24 @@ def _flush(status: int) -> int:
         try:
             stream.flush()
         except BrokenPipeError:
-            _abandon(stream.fileno())
+            _abandon(stream)
         except OSError as error:
-            _abandon(stream.fileno())
+            _abandon(stream)
             if stream is sys.stdout:
-                _complain(f"can't write the output: {os.strerror(error.errno or 0)}")
+                _complain(f"can't write the output: {error.strerror}")
                 status = 3
     return status
 
 
-def _abandon(descriptor: int) -> None:
+def _fill_streams() -> None:
+    """Opens what the caller closed, so that no socket gets its number and every print works."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def _abandon(stream: TextIO) -> None:
+    """Lets what is still to be written to a stream go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from bcast.cli.options import Exclude, Interfaces, Json, Quiet, Verbose
-from bcast.cli.output import Output, interface_object
+from bcast.cli.output import LOOK, Output, interface_object
+from bcast.cli.show import sanitize
 from bcast.datagram import Interface
 from bcast.destinations import ALL_HOSTS, DEFAULT_GROUPS
 from bcast.interfaces import kernel_choice, list_interfaces, select
@@ -40,25 +41,30 @@ def interfaces(
     listed = list_interfaces()
     shown: tuple[Interface, ...] = tuple(listed)
     if interface or exclude:
-        chosen = select(listed, interface or "all", exclude or None, require=False)
-        # Asked for by name, an interface is shown even if it can't be used; one that doesn't
-        # exist is an error here as everywhere.
-        if interface:
-            select(listed, interface, exclude or None)
-        indexes = {i.index for i in chosen.chosen} | {
-            s.interface.index for s in chosen.skipped if s.reason != "excluded"
-        }
-        shown = tuple(i for i in listed if i.index in indexes)
+        shown = _asked_for(listed, interface or ["all"], exclude or None)
     if as_json:
         for one in shown:
             output.result("", interface_object(one, "present"))
     else:
-        for line in _table(shown):
-            output.result(line, {})
+        output.write("".join(f"{sanitize(line)}\n" for line in _table(shown)))
     if explain:
         _explain(output, listed)
     if watch:
         _watch(output)
+
+
+def _asked_for(
+    listed: tuple[Interface, ...], expressions: list[str], exclude: list[str] | None
+) -> tuple[Interface, ...]:
+    """What the expressions mean, usable or not; `InterfaceError` for one without a match."""
+    indexes = set()
+    for expression in expressions:
+        found = select(listed, expression, exclude, require=False)
+        skipped = [s.interface for s in found.skipped if s.reason != "excluded"]
+        if not (found.chosen or found.skipped):
+            select(listed, expression)  # says what there is
+        indexes |= {one.index for one in (*found.chosen, *skipped)}
+    return tuple(one for one in listed if one.index in indexes)
 
 
 def _table(shown: tuple[Interface, ...]) -> list[str]:
@@ -104,9 +110,10 @@ def _watch(output: Output) -> None:
 
     with interruptible() as stopped, InterfaceWatcher(now=monotonic()) as watcher:
         output.remark("watching for changes; Ctrl-C ends")
+        watched = output.is_pipe()
         while not stopped.is_set():
             due = watcher.due()
-            wait = 3600.0 if due is None else max(0.0, due - monotonic())
+            wait = LOOK if due is None else max(0.0, min(LOOK, due - monotonic()))
             readable = [f for f in (watcher.fileno(), stopped.fileno()) if f >= 0]
             ready, _, _ = system.select(readable, [], [], wait)
             if watcher.fileno() in ready:
@@ -120,3 +127,5 @@ def _watch(output: Output) -> None:
                     else "changed"
                 )
                 output.result(change.sentence, interface_object(change.interface, kind))
+            if watched:
+                output.check_reader()

@@ -7,7 +7,11 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Stopped", "interruptible"]
+__all__ = ["Interrupted", "Stopped", "interruptible"]
+
+
+class Interrupted(BaseException):
+    """A signal came while the output was stuck. Not an Exception: nothing is to be tried again."""
 
 
 class Stopped:
@@ -17,6 +21,7 @@ class Stopped:
         self._reading, self._writing = socket.socketpair()
         self._writing.setblocking(False)
         self._set = False
+        self._breaks = False
         self._then: Callable[[], None] | None = None
 
     def is_set(self) -> bool:
@@ -31,6 +36,19 @@ class Stopped:
             pass  # it is full: whoever waits is awake
         if self._then is not None:
             self._then()
+        if self._breaks:
+            raise Interrupted
+
+    @contextmanager
+    def breaking(self) -> Iterator[None]:
+        """A block that may wait for a reader for ever: in it a signal raises `Interrupted`."""
+        self._breaks = True
+        try:
+            if self._set:
+                raise Interrupted
+            yield
+        finally:
+            self._breaks = False
 
     def call(self, then: Callable[[], None]) -> None:
         """Has ``then`` called when it is time; at once if it is already."""

@@ -1,7 +1,6 @@
 """``bcast listen``."""
 
 import os
-import stat
 import sys
 from enum import StrEnum
 from time import monotonic, time_ns
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bcast import __version__
-from bcast.cli.interruption import Stopped, interruptible
+from bcast.cli.interruption import Interrupted, Stopped, interruptible
 from bcast.cli.options import (
     Exclude,
     Interfaces,
@@ -21,7 +20,7 @@ from bcast.cli.options import (
     Verbose,
     family_of,
 )
-from bcast.cli.output import Output, interface_object
+from bcast.cli.output import LOOK, Output, interface_object
 from bcast.cli.show import JsonFormat, TextFormat
 from bcast.datagram import Group
 from bcast.destinations import DEFAULT_PORT, parse_group
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from bcast.capture import CaptureWriter
     from bcast.channels import Notice, Statistics
     from bcast.receiver import Receiver
+    from bcast.sockets.batch import Batch
 
 __all__ = ["app"]
 
@@ -38,8 +38,6 @@ app = typer.Typer(add_completion=False)
 
 # Written data reaches the file at least this often, in seconds: what a kill -9 may cost.
 _FLUSH = 0.5
-# How often, in seconds, an idle listener looks whether anybody still reads its output.
-_LOOK = 1.0
 
 
 class _Shape(StrEnum):
@@ -57,6 +55,7 @@ class _Shape(StrEnum):
     "\n\nbcast listen -r all.pcapng --from 192.168.1.0/24"
 )
 def listen(
+    context: typer.Context,
     port: Annotated[
         int | None,
         typer.Option(
@@ -111,16 +110,21 @@ def listen(
     family = family_of(four, six)
     if count is not None and count < 1:
         raise ArgumentError(f"can't count to {count}", "use a count of 1 or more")
+    if write == "-" and as_json:
+        raise ArgumentError(
+            "--json and --write - both want standard output", "write the capture to a file"
+        )
     if timeout is not None and not 0 <= timeout < float("inf"):
         raise ArgumentError(f"can't wait for {timeout:g} s", "use 0 or more seconds")
     groups: list[Group] | None = [parse_group(text) for text in group] if group else None
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
     if read is not None:
-        if group or timeout is not None or write is not None:
-            raise ArgumentError(
-                "--read shows a capture and doesn't listen",
-                "leave out --group, --timeout and --write",
-            )
+        for name in ("group", "timeout", "write", "interface", "exclude", "four", "six"):
+            if _is_given(context, name):
+                raise ArgumentError(
+                    "--read shows a capture and doesn't listen",
+                    "give it no more than --from, --port, --count, --show and --json",
+                )
         from bcast.cli.replay import replay
 
         replay(output, read, shape=show, count=count, sources=source or [], port=port)
@@ -139,7 +143,9 @@ def listen(
         ) as receiver:
             stopped.call(receiver.stop)
             if write is not None:
-                writer = _open_capture(write)
+                # A named pipe is opened when somebody reads it.
+                with stopped.breaking():
+                    writer = _open_capture(write)
             _begin(output, receiver)
             loop = _Listening(output, receiver, writer, stopped, show)
             try:
@@ -148,9 +154,15 @@ def listen(
                 if writer is not None:
                     _finish(writer, receiver)
                 if not loop.abandoned:
-                    _end(output, receiver.statistics)
-    if count is not None and loop.taken < count and not stopped.is_set():
+                    _end(output, receiver.statistics, loop)
+    if count is not None and loop.count < count and not stopped.is_set():
         raise typer.Exit(1)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option was written on the command line, not in the environment."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _open_capture(path: str) -> "CaptureWriter":
@@ -186,8 +198,9 @@ class _Listening:
         self._stopped = stopped
         self._format = JsonFormat() if output.as_json else TextFormat(shape)
         self._shows = writer is None or output.as_json
-        #: How many datagrams were shown or written.
-        self.taken = 0
+        #: How many datagrams and bytes of each interface were shown or written.
+        self.taken: dict[str, list[int]] = {}
+        self.count = 0
         #: Whether nobody reads the output any more.
         self.abandoned = False
 
@@ -198,7 +211,7 @@ class _Listening:
         """
         try:
             self._run(count, timeout)
-        except BrokenPipeError:
+        except (BrokenPipeError, Interrupted):
             self.abandoned = True
             raise
 
@@ -206,36 +219,43 @@ class _Listening:
         now = monotonic()
         end = None if timeout is None else now + timeout
         flush = now + _FLUSH
-        watched = self._shows and _is_pipe(sys.stdout.fileno())
+        watched = self._output.is_pipe()
         while not self._stopped.is_set():
             times = [end] if end is not None else []
             if self._writer is not None:
                 times.append(flush)
             if watched:
-                times.append(now + _LOOK)
-            wait = max(0.0, min(times) - now) if times else None
-            batches = self._receiver.read(wait)
+                times.append(now + LOOK)
+            batches = self._receiver.read(max(0.0, min(times) - now) if times else None)
             for notice in self._receiver.changes():
                 _tell(self._output, notice)
-            for batch in batches:
-                wanted = batch if count is None else batch.first(count - self.taken)
-                self.taken += len(wanted)
-                if self._shows:
-                    sys.stdout.write(self._format.batch(wanted))
-                if self._writer is not None:
-                    self._writer.write_batch(wanted.interface, wanted.port, wanted.rows)
-                if self.taken == count:
-                    break
-            if batches and self._shows:
-                sys.stdout.flush()
             now = monotonic()
-            if self._writer is not None and now >= flush:
-                self._writer.flush()
-                flush = now + _FLUSH
-            if self.taken == count or (end is not None and now >= end):
+            with self._stopped.breaking():
+                self._take(batches, count)
+                if self._writer is not None and now >= flush:
+                    self._writer.flush()
+                    flush = now + _FLUSH
+            if self.count == count or (end is not None and now >= end):
                 break
-            if watched and not batches and _is_abandoned(sys.stdout.fileno()):
-                raise BrokenPipeError
+            if watched and not batches:
+                self._output.check_reader()
+
+    def _take(self, batches: "list[Batch]", count: int | None) -> None:
+        """Shows and writes, up to ``count`` datagrams in all."""
+        for batch in batches:
+            wanted = batch if count is None else batch.first(count - self.count)
+            self.count += len(wanted)
+            taken = self.taken.setdefault(wanted.interface.name, [0, 0])
+            taken[0] += len(wanted)
+            taken[1] += wanted.size
+            if self._shows:
+                sys.stdout.write(self._format.batch(wanted))
+            if self._writer is not None:
+                self._writer.write_batch(wanted.interface, wanted.port, wanted.rows)
+            if self.count == count:
+                break
+        if batches and self._shows:
+            sys.stdout.flush()
 
 
 def _begin(output: Output, receiver: "Receiver") -> None:
@@ -278,46 +298,34 @@ def _finish(writer: "CaptureWriter", receiver: "Receiver") -> None:
     writer.close(time_ns())
 
 
-def _end(output: Output, statistics: "Statistics") -> None:
-    """The summary."""
+def _end(output: Output, statistics: "Statistics", loop: _Listening) -> None:
+    """The summary: what was shown or written, and what was lost on the way."""
     drops = statistics.kernel_drops
+    names = dict.fromkeys([*statistics.interfaces, *loop.taken])
+    interfaces = {}
+    for name in names:
+        datagrams, size = loop.taken.get(name, (0, 0))
+        counts = statistics.interfaces.get(name)
+        interfaces[name] = {
+            "datagrams": datagrams,
+            "bytes": size,
+            "kernel_drops": counts.kernel_drops if counts else None,
+            "buffer": counts.buffer if counts else 0,
+        }
+    size = sum(taken[1] for taken in loop.taken.values())
     event = {
         "event": "summary",
-        "datagrams": statistics.datagrams,
-        "bytes": statistics.bytes,
+        "datagrams": loop.count,
+        "bytes": size,
         "kernel_drops": drops,
         "rejected": 0,
         "filtered": statistics.filtered,
-        "interfaces": {
-            name: {
-                "datagrams": one.datagrams,
-                "bytes": one.bytes,
-                "kernel_drops": one.kernel_drops,
-                "buffer": one.buffer,
-            }
-            for name, one in statistics.interfaces.items()
-        },
+        "interfaces": interfaces,
     }
-    each = ", ".join(f"{n} {one.datagrams}" for n, one in statistics.interfaces.items())
-    parts = [f"{statistics.datagrams} datagrams, {statistics.bytes} bytes ({each})"]
+    each = ", ".join(f"{name} {one['datagrams']}" for name, one in interfaces.items())
+    parts = [f"{loop.count} datagrams, {size} bytes ({each})"]
     parts.append(f"kernel drops {'unknown' if drops is None else drops}")
     parts.append("rejected 0")
     if statistics.filtered:
         parts.append(f"from elsewhere {statistics.filtered}")
     output.event("; ".join(parts), event)
-
-
-def _is_pipe(descriptor: int) -> bool:
-    mode = os.fstat(descriptor).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-
-
-def _is_abandoned(descriptor: int) -> bool:
-    """Whether the reader of a pipe is gone: its end then reports an error."""
-    import select
-
-    if not hasattr(select, "poll"):
-        return False
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

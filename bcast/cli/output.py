@@ -6,13 +6,20 @@ Results go to standard output; progress, skips, advice and summaries to standard
 
 from __future__ import annotations
 
+import os
+import select
+import stat
 import sys
 from typing import Any
 
 from bcast.cli.show import sanitize
 from bcast.datagram import Interface
 
-__all__ = ["Output", "interface_object"]
+__all__ = ["LOOK", "Output", "interface_object"]
+
+
+# How often, in seconds, an idle command looks whether anybody still reads its output.
+LOOK = 1.0
 
 
 class Output:
@@ -38,6 +45,20 @@ class Output:
             self.write(json.dumps(event, separators=(",", ":")) + "\n")
         else:
             self.write(sanitize(line) + "\n")
+
+    def is_pipe(self) -> bool:
+        """Whether a program reads the results, which may end before we do."""
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+        return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+    def check_reader(self) -> None:
+        """Raises BrokenPipeError if whoever reads the results is gone: their end says so."""
+        if not hasattr(select, "poll"):
+            return
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+            raise BrokenPipeError
 
     def write(self, text: str) -> None:
         """Text that is formatted already, to standard output at once."""

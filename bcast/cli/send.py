@@ -33,6 +33,9 @@ __all__ = ["app"]
 
 app = typer.Typer(add_completion=False)
 
+# Seconds that are waited for at most: a day.
+_LONGEST = 86_400.0
+
 # The longest payload that UDP can carry (RFC 768 over RFC 8200), with room to say it is too long.
 _MOST = 65_527
 
@@ -97,10 +100,9 @@ def send(
     check_port(port)
     if count < 1:
         raise ArgumentError(f"can't send {count} times", "use a count of 1 or more")
-    if not 0 <= interval < float("inf"):
-        raise ArgumentError(f"an interval of {interval:g} s can't be", "use 0 or more seconds")
-    if not 0 <= wait < float("inf"):
-        raise ArgumentError(f"can't wait for {wait:g} s", "use 0 or more seconds")
+    for seconds, name in ((interval, "--interval"), (wait, "--wait")):
+        if not 0 <= seconds <= _LONGEST:
+            raise ArgumentError(f"{name} {seconds:g} can't be", "use 0 to 86400 seconds (a day)")
     content = _payload(payload, file, hexadecimal)
     limit = 65_507 if destination.family == 4 else _MOST
     if len(content) > limit:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from bcast.datagram import Datagram, Endpoint, Interface, address_of
 
-__all__ = ["Batch", "Row", "endpoint_of", "source_key"]
+__all__ = ["Batch", "Part", "Row", "endpoint_of", "source_key", "source_of"]
 
 #: (time in ns since 1970 UTC, source as a raw sockaddr, packed destination address, TTL or -1,
 #: payload). The sockaddr is laid out as Linux does, 16 (IPv4) or 28 (IPv6) bytes: it is a good key
@@ -38,10 +38,14 @@ def source_key(address: tuple[str, int] | tuple[str, int, int, int]) -> bytes:
     )
 
 
+def source_of(key: bytes) -> tuple[bytes, int]:
+    """The packed address and the port of a raw sockaddr (see `Row`)."""
+    return key[4:8] if len(key) == 16 else key[8:24], key[2] << 8 | key[3]
+
+
 def endpoint_of(key: bytes, interface: Interface) -> Endpoint:
     """The endpoint of a raw sockaddr (see `Row`)."""
-    port = key[2] << 8 | key[3]
-    packed = key[4:8] if len(key) == 16 else key[8:24]
+    packed, port = source_of(key)
     return Endpoint(address_of(packed, interface.name, interface.index), port)
 
 
