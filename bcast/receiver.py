@@ -160,7 +160,7 @@ class Receiver:
                 raise channel.error
         names = ", ".join(channel.interface.name for channel in channels)
         raise InterfaceError(
-            f"no IPv{families[0]} address on {names}",
+            f"{names}: no IPv{families[0]} address",
             f"choose other interfaces, or leave out -{families[0]}",
         )
 

@@ -865,6 +865,27 @@ def state(pid: int) -> str:
         return ""
 
 
+@pytest.mark.parametrize("option", ["--json", "--show=hex"])
+def test_it_ends_in_good_order_in_the_middle_of_a_flood(lan: Lan, option: str) -> None:
+    listening = listen(lan.a, option)
+    flooding = lan.b.start_python(_FLOOD, "100000000")
+    eventually(lambda: listening.output().count("\n") > 2000)
+    try:
+        assert listening.interrupt(timeout=PATIENCE) == 0
+    finally:
+        flooding.kill()
+    output, errors = listening.output(), listening.errors()
+    assert output.endswith("\n")
+    if option == "--json":
+        found = events(output)
+        summary = found[-1]
+        assert summary["event"] == "summary"
+        assert summary["datagrams"] == sum(e["event"] == "datagram" for e in found)
+    else:
+        shown = sum("  ttl " in line for line in output.splitlines())
+        assert f"\n{shown} datagrams, {shown * 200} bytes" in errors
+
+
 # -- captures --------------------------------------------------------------------------------------
 
 

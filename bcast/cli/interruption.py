@@ -11,7 +11,7 @@ __all__ = ["Interrupted", "Stopped", "interruptible"]
 
 
 class Interrupted(BaseException):
-    """A signal came while the output was stuck. Not an Exception: nothing is to be tried again."""
+    """A signal came while the output was stuck, or a second one. Nothing is to be tried again."""
 
 
 class Stopped:
@@ -29,14 +29,14 @@ class Stopped:
 
     def set(self) -> None:
         """Called by the signal handlers; only does what is safe at any moment."""
-        self._set = True
+        again, self._set = self._set, True
         try:
             self._writing.send(b"\0")
         except OSError:
             pass  # it is full: whoever waits is awake
         if self._then is not None:
             self._then()
-        if self._breaks:
+        if self._breaks or again:
             raise Interrupted
 
     @contextmanager
@@ -44,8 +44,6 @@ class Stopped:
         """A block that may wait for a reader for ever: in it a signal raises `Interrupted`."""
         self._breaks = True
         try:
-            if self._set:
-                raise Interrupted
             yield
         finally:
             self._breaks = False

@@ -11,10 +11,9 @@ __all__ = ["Goal", "Series", "at_least", "at_most", "print_table"]
 
 @dataclass(slots=True)
 class Series:
-    """The samples of one contestant, one a round; ``failure`` says why there are none."""
+    """The samples of one contestant, one a round."""
 
     samples: list[float] = field(default_factory=list)
-    failure: str = ""
 
     def add(self, sample: float) -> None:
         self.samples.append(sample)

@@ -1,12 +1,14 @@
 """``receive``: CPU time a datagram, with a full queue.
 
 Every contestant is a process with a socket of its own on the receiving host; all of them wait.
-In each round every contestant has its turn: it is stopped (SIGSTOP), 4,000 multicast datagrams
-of 200 bytes are put into its receive buffer of 4 MiB (that none was dropped and all are there is
-checked), it is continued, and the user and system time that it takes until the queue is empty
-and it sleeps again (/proc/PID/task/*/schedstat, nanoseconds) is divided by their number. Neither
-the sender nor a wake-up for each datagram is in that time, so it can be repeated on a busy
-machine. The processes are started several times, and the first round of each is thrown away.
+In each round every contestant has its turn, and the reference has one right before each: a
+machine that is slow for a moment is so for both. In its turn it is stopped (SIGSTOP), 4,000
+multicast datagrams of 200 bytes are put into its receive buffer of 4 MiB (that none was dropped
+and all are there is checked), it is continued, and the user and system time that it takes until
+the queue is empty and it sleeps again (/proc/PID/task/*/schedstat, nanoseconds) is divided by
+their number. Neither the sender nor a wake-up for each datagram is in that time, so it can be
+repeated on a busy machine. The processes are started several times, and the first turn of each
+is thrown away.
 
 - reference: `reference.c`, recvmmsg with everything decoded;
 - Receiver: iterated, the payload of each datagram read; then the other attributes, too;
@@ -29,10 +31,11 @@ from pathlib import Path
 from tests.bench.measure import Goal, Series, at_most, print_table
 from tests.bench.network import GROUP, INTERFACE, LENGTH, Cable, bcast_command, cable, subject
 from tests.bench.processes import drain, pause, queue
-from tests.lab import LabError, Running
+from tests.lab import LabError
 
 __all__ = ["run"]
 
+_PORT = 28_300
 _WANTED = 4_000
 _STARTS = 3
 # listen --write gathers what it writes for at most half a second.
@@ -50,14 +53,23 @@ class _Contestant:
     settle: float = 0.0
 
 
-_REFERENCE = _Contestant("C recvmmsg, all decoded (reference)", "reference")
+class _Result:
+    """The samples of a contestant, and those of the reference right before each."""
+
+    def __init__(self) -> None:
+        self.samples = Series()
+        self.reference = Series()
+        self.failure = ""
+
+
+# A process that waits, and its port.
+_Waiting = tuple[int, int]
 
 
 def run(rounds: int) -> None:
     """Measures ``rounds`` rounds (at least one for each start) and prints the table."""
     with _files() as (in_memory, on_disk):
         contestants = [
-            _REFERENCE,
             _Contestant("Receiver, payload read", "receiver", at_most(1.75)),
             _Contestant("Receiver, all attributes read", "receiver-all"),
             _Contestant("listen --json, text payload", "json", at_most(3.5)),
@@ -81,14 +93,14 @@ def run(rounds: int) -> None:
             )
             contestants.insert(-1, row)
             programs["write-disk"] = _listen("-w", str(on_disk), "/dev/null")
-        series = {contestant.name: Series() for contestant in contestants}
+        results = {contestant.name: _Result() for contestant in contestants}
         count = _WANTED
         for _ in range(_STARTS):
             with cable() as network:
                 count = _measure(
-                    network, contestants, programs, series, max(1, rounds // _STARTS), count
+                    network, contestants, programs, results, max(1, rounds // _STARTS), count
                 )
-    _print(contestants, series, count)
+    _print(contestants, results, count)
 
 
 def _listen(option: str, file: str, output: str) -> list[str]:
@@ -103,56 +115,54 @@ def _measure(
     network: Cable,
     contestants: list[_Contestant],
     programs: dict[str, list[str]],
-    series: dict[str, Series],
+    results: dict[str, _Result],
     rounds: int,
     count: int,
 ) -> int:
     """Starts the programs and lets them take turns; returns how many datagrams a turn had."""
-    running: dict[str, tuple[Running, int]] = {}
-    for port, program in enumerate(("reference", *programs), start=28_300):
+    reference = network.start_reference(port=_PORT).pid, _PORT
+    waiting: dict[str, _Waiting] = {}
+    for port, (program, command) in enumerate(programs.items(), start=_PORT + 1):
         try:
-            if program == "reference":
-                running[program] = network.start_reference(port=port), port
-            else:
-                running[program] = network.start([*programs[program], str(port)], port=port), port
+            waiting[program] = network.start([*command, str(port)], port=port).pid, port
         except LabError as error:
             for contestant in contestants:
                 if contestant.program == program:
-                    series[contestant.name].failure = str(error)
-    pids = {program: process.pid for program, (process, _) in running.items()}
-    for number in range(-1, rounds):
+                    results[contestant.name].failure = str(error)
+    # The first turn is for warming up, and shows how many datagrams fit.
+    for pid, port in (reference, *waiting.values()):
+        count = min(count, network.room(pid, port, count))
+        drain(pid, port, settle=_UNTIL_WRITTEN)
+    for number in range(rounds):
         # Another one begins each time: nobody always comes after the same neighbour.
         turn = number % len(contestants)
         for contestant in contestants[turn:] + contestants[:turn]:
-            if contestant.program not in running or series[contestant.name].failure:
-                continue
-            pid, port = pids[contestant.program], running[contestant.program][1]
-            if number < 0:
-                # The first turn is the warm-up, and shows how many datagrams fit.
-                count = min(count, network.room(pid, port, count))
-                drain(pid, port, settle=contestant.settle)
-                continue
-            sample = _turn(network, pid, port, contestant, count)
-            series[contestant.name].add(sample)
-    for process, _ in running.values():
-        process.terminate()
+            result = results[contestant.name]
+            if not result.failure:
+                result.reference.add(_turn(network, reference, contestant.payload, count))
+                ours = waiting[contestant.program]
+                sample = _turn(network, ours, contestant.payload, count, contestant.settle)
+                result.samples.add(sample)
     return count
 
 
-def _turn(network: Cable, pid: int, port: int, contestant: _Contestant, count: int) -> float:
-    """One turn of one contestant; returns the CPU time a datagram in nanoseconds."""
+def _turn(
+    network: Cable, waiting: _Waiting, payload: str, count: int, settle: float = 0.0
+) -> float:
+    """One turn of one process; returns the CPU time a datagram in nanoseconds."""
+    pid, port = waiting
     pause(pid)
     before = queue(pid, port)
-    network.send(1, port=port, payload=contestant.payload)
+    network.send(1, port=port, payload=payload)
     one = queue(pid, port).memory
-    network.send(count - 1, port=port, payload=contestant.payload)
+    network.send(count - 1, port=port, payload=payload)
     filled = queue(pid, port)
     if filled.drops != before.drops or filled.memory != count * one:
         raise LabError(
-            f"{contestant.name}: the queue doesn't hold the {count} datagrams that were sent",
+            f"the queue of port {port} doesn't hold the {count} datagrams that were sent",
             f"{filled.memory} bytes of {count * one}, {filled.drops - before.drops} dropped",
         )
-    return drain(pid, port, settle=contestant.settle) / count
+    return drain(pid, port, settle=settle) / count
 
 
 @contextmanager
@@ -170,21 +180,22 @@ def _files() -> Iterator[tuple[Path, Path | None]]:
             yield Path(other) / "capture.pcapng", disk / "capture.pcapng"
 
 
-def _print(contestants: list[_Contestant], series: dict[str, Series], count: int) -> None:
-    reference = series[_REFERENCE.name]
-    rows = []
+def _print(contestants: list[_Contestant], results: dict[str, _Result], count: int) -> None:
+    references = [sample for result in results.values() for sample in result.reference.samples]
+    rows = [("C recvmmsg, all decoded (reference)", *Series(references).cells(1000), "1.00", "")]
     failures = {}
     for contestant in contestants:
-        samples = series[contestant.name]
-        if samples.failure:
-            failures[contestant.name] = samples.failure
+        result = results[contestant.name]
+        if result.failure:
+            failures[contestant.name] = result.failure
             continue
-        ratio = samples.over(reference)
+        ratio = result.samples.over(result.reference)
         verdict = contestant.goal.verdict(ratio) if contestant.goal else ""
-        rows.append((contestant.name, *samples.cells(1000), f"{ratio:.2f}", verdict))
+        rows.append((contestant.name, *result.samples.cells(1000), f"{ratio:.2f}", verdict))
+    rounds = max(len(result.samples.samples) for result in results.values())
     print_table(
         f"receive: CPU time a datagram of {LENGTH} bytes, {count} waiting in the queue, "
-        f"{len(reference.samples)} rounds",
+        f"{rounds} rounds",
         ("contestant", "us", "min-max", "x C", "goal"),
         rows,
         failures,
