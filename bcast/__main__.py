@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import signal
+# The C module: the one written in Python takes a while to import, and until the handlers are
+# installed Ctrl-C leaves a traceback.
+import _signal  # type: ignore[import-not-found,unused-ignore]
 import sys
-from types import FrameType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
 __all__ = ["main"]
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    # SystemExit unwinds everything (sockets, terminal, capture files) and prints nothing.
-    raise SystemExit(128 + number)
+    # While modules are being imported nothing is open that would have to be closed, and an
+    # exception could end up anywhere.
+    import os
+
+    os._exit(128 + number)
 
 
 def main() -> None:
     """Runs the command line and ends the process with its exit status."""
-    # Before anything slow is imported, so that Ctrl-C has no moment in which it leaves a
-    # traceback. Commands that end with 0 when interrupted set their own handlers.
-    signal.signal(signal.SIGINT, _end)
-    signal.signal(signal.SIGTERM, _end)
+    _signal.signal(_signal.SIGINT, _end)
+    _signal.signal(_signal.SIGTERM, _end)
     from bcast.cli import run
 
     sys.exit(run(sys.argv[1:]))

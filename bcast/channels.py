@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from bcast.datagram import Family, Group, Interface
@@ -26,6 +26,7 @@ __all__ = [
     "InterfaceStatistics",
     "Notice",
     "Statistics",
+    "granted_buffer",
 ]
 
 
@@ -55,9 +56,10 @@ class InterfaceState(Value):
 class InterfaceStatistics(Value):
     """Counts of one interface (by name). ``kernel_drops``: None where the system doesn't count.
 
-    ``buffer`` is the receive buffer that the system granted, in bytes, 0 if none is open.
+    ``buffer`` is the receive buffer that the system granted last, in bytes.
     """
 
+    interface: Interface
     datagrams: int = 0
     bytes: int = 0
     kernel_drops: int | None = None
@@ -106,19 +108,6 @@ class Channel:
         counters = self._counters.pop(family, [])
         drops = sum(counter() for counter in counters) if counters else None
         return self.sockets.pop(family, []), drops
-
-    @property
-    def buffer(self) -> int:
-        """The receive buffer that was granted, in bytes (the smallest of all sockets)."""
-        # Linux reports twice what was set, the other half being for its own bookkeeping
-        # (socket(7), SO_RCVBUF).
-        share = 2 if sys.platform == "linux" else 1
-        granted = [
-            one.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // share
-            for opened in self.sockets.values()
-            for one in opened
-        ]
-        return min(granted, default=0)
 
     @property
     def state(self) -> InterfaceState:
@@ -213,13 +202,19 @@ class Channels:
         return tuple(groups)
 
     def follow(
-        self, interfaces: Sequence[Interface], changes: Sequence[InterfaceChange], overran: bool
+        self,
+        interfaces: Sequence[Interface],
+        changes: Sequence[InterfaceChange],
+        *,
+        overran: bool = False,
+        renewed: Collection[int] = (),
     ) -> list[Notice]:
         """Brings the channels in step with ``interfaces``; returns what is worth telling.
 
         A channel once open stays as long as its interface exists: its sockets and memberships
         outlive a link that goes down, a lost address and another name. ``overran`` says that
         something may have been deleted and created again unseen: then all are opened afresh.
+        ``renewed`` are the indexes of interfaces that were without IPv6 meanwhile.
         """
         before = set(self.by_index)
         current = {interface.index: interface for interface in interfaces}
@@ -232,7 +227,7 @@ class Channels:
                 channel.interface = self.interfaces[index] = current[index]
                 # Without an IPv6 address the kernel may have taken IPv6 off the interface, and
                 # the memberships with it: the sockets are opened afresh when one is back.
-                if not channel.interface.addresses_of(Family.IPV6):
+                if index in renewed or not channel.interface.addresses_of(Family.IPV6):
                     self._close_family(channel, Family.IPV6)
         chosen = select(interfaces, self._include, self._exclude, require=False).chosen
         kept = [channel.interface for channel in self.by_index.values()]
@@ -281,3 +276,10 @@ def _is_checking(change: InterfaceChange) -> bool:
     before = {(a.address, a.prefix_length, a.broadcast) for a in change.before.addresses}
     after = {(a.address, a.prefix_length, a.broadcast) for a in change.interface.addresses}
     return before == after
+
+
+def granted_buffer(opened: socket.socket) -> int:
+    """The receive buffer that the system granted a socket, in bytes."""
+    # Linux reports twice what was set, the other half being for its own bookkeeping (socket(7)).
+    share = 2 if sys.platform == "linux" else 1
+    return opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // share

@@ -21,6 +21,7 @@ from bcast.channels import (
     InterfaceStatistics,
     Notice,
     Statistics,
+    granted_buffer,
 )
 from bcast.datagram import Datagram, Family, Group, Interface
 from bcast.destinations import (
@@ -59,10 +60,12 @@ _SOURCES = 4096
 class _Count:
     """Running counts of one interface name, over all sockets that it had."""
 
-    def __init__(self) -> None:
+    def __init__(self, interface: Interface) -> None:
+        self.interface = interface
         self.datagrams = 0
         self.bytes = 0
         self.drops: int | None = None
+        self.buffer = 0
 
 
 class Receiver:
@@ -165,13 +168,20 @@ class Receiver:
         )
 
     def _register(self, channel: Channel, opened: socket.socket, extra: bool) -> None:
-        self._counts.setdefault(channel.interface.name, _Count())
+        self._count_of(channel.interface).buffer = granted_buffer(opened)
         self._selector.register(opened, selectors.EVENT_READ, (channel, extra))
+
+    def _count_of(self, interface: Interface) -> _Count:
+        count = self._counts.get(interface.name)
+        if count is None:
+            count = self._counts[interface.name] = _Count(interface)
+        count.interface = interface
+        return count
 
     def _note_drops(self, channel: Channel, drops: int | None) -> None:
         """Takes the drops of sockets that are closed into the counts."""
         name = channel.interface.name
-        count = self._counts.setdefault(name, _Count())
+        count = self._count_of(channel.interface)
         if drops is not None:
             count.drops = (count.drops or 0) + drops
         # Containers come and go in thousands: of those that said nothing, nothing is kept.
@@ -200,10 +210,11 @@ class Receiver:
             both = (count.drops, channel.drops if channel else None)
             drops = [d for d in both if d is not None]
             interfaces[name] = InterfaceStatistics(
+                count.interface,
                 count.datagrams,
                 count.bytes,
                 sum(drops) if drops else None,
-                channel.buffer if channel else 0,
+                count.buffer,
             )
         counted = [one.kernel_drops for one in interfaces.values() if one.kernel_drops is not None]
         return Statistics(
@@ -338,9 +349,7 @@ class Receiver:
         return known
 
     def _note(self, batch: Batch) -> None:
-        count = self._counts.get(batch.interface.name)
-        if count is None:
-            count = self._counts[batch.interface.name] = _Count()
+        count = self._count_of(batch.interface)
         count.datagrams += len(batch)
         count.bytes += batch.size
 
@@ -350,10 +359,15 @@ class Receiver:
             return
         due = self._watcher.due()
         changes = self._watcher.changes(now)
-        overran = due is not None and now >= due and self._watcher.overran
-        if not changes and not overran and (self._retry is None or now < self._retry):
+        listed_now = due is not None and now >= due
+        overran = listed_now and self._watcher.overran
+        renewed = self._watcher.unaddressed if listed_now else frozenset()
+        waiting = self._retry is None or now < self._retry
+        if not changes and not overran and not renewed and waiting:
             return
-        self._changes += self._channels.follow(self._watcher.interfaces, changes, overran)
+        self._changes += self._channels.follow(
+            self._watcher.interfaces, changes, overran=overran, renewed=renewed
+        )
         self._retry = now + _RETRY if self._channels.failing else None
 
     # -- the end ------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ because typer would evaluate each annotation's text twice (2 ms of the 50 that a
 from __future__ import annotations
 
 import errno
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,7 +25,7 @@ from bcast.cli.interruption import Interrupted
 from bcast.errors import ArgumentError, BcastError
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
 __all__ = ["run"]
 
@@ -88,7 +90,11 @@ def _bcast(
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit status. Prints, and never raises an Exception."""
-    _fill_streams()
+    _mend_streams()
+    # SystemExit unwinds everything (sockets, capture files) and prints nothing. Commands that end
+    # with 0 when they are interrupted set their own handlers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     try:
         typer.main.get_command(_app)(args=list(arguments), prog_name="bcast")
     except Interrupted:
@@ -112,6 +118,10 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         status = _bug(error, arguments)
     return _flush(status)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _bug(error: Exception, arguments: Sequence[str]) -> int:
@@ -151,11 +161,17 @@ def _flush(status: int) -> int:
     return status
 
 
-def _fill_streams() -> None:
+def _mend_streams() -> None:
     """Opens what the caller closed, so that no socket gets its number and every print works."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    # With PYTHONUNBUFFERED standard output is a raw file, which may write a part of what it is
+    # given (to a pipe, when a signal comes) and lose the rest.
+    raw = getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, io.RawIOBase):
+        buffered = io.BufferedWriter(raw)
+        sys.stdout = io.TextIOWrapper(buffered, encoding=sys.stdout.encoding, line_buffering=True)
 
 
 def _abandon(stream: TextIO) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 __all__ = ["Interrupted", "Stopped", "interruptible"]
 
 
+# Seconds that a reader who has stopped reading is waited for after a signal.
+_PATIENCE = 1.0
+
+
 class Interrupted(BaseException):
-    """A signal came while the output was stuck, or a second one. Nothing is to be tried again."""
+    """The output was stuck after a signal, or a second one came: nothing is to be tried again."""
 
 
 class Stopped:
@@ -36,12 +41,22 @@ class Stopped:
             pass  # it is full: whoever waits is awake
         if self._then is not None:
             self._then()
-        if self._breaks or again:
+        if again:
+            raise Interrupted
+        if sys.platform != "win32":
+            signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
+
+    def break_off(self) -> None:
+        """Called some time after `set`: whoever reads the output has had long enough."""
+        if self._breaks:
             raise Interrupted
 
     @contextmanager
     def breaking(self) -> Iterator[None]:
-        """A block that may wait for a reader for ever: in it a signal raises `Interrupted`."""
+        """A block that may wait for a reader for ever.
+
+        In it a signal raises `Interrupted`, if the block doesn't end within a second of it.
+        """
         self._breaks = True
         try:
             yield
@@ -70,8 +85,14 @@ def interruptible() -> Iterator[Stopped]:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, lambda _number, _frame: stopped.set())
+        if sys.platform != "win32":
+            before[signal.SIGALRM] = signal.signal(
+                signal.SIGALRM, lambda _number, _frame: stopped.break_off()
+            )
         yield stopped
     finally:
+        if sys.platform != "win32":
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
         stopped.close()

@@ -154,7 +154,8 @@ def listen(
                 if writer is not None:
                     _finish(writer, receiver)
                 if not loop.abandoned:
-                    _end(output, receiver.statistics, loop)
+                    with stopped.breaking():
+                        _end(output, receiver.statistics, loop)
     if count is not None and loop.count < count and not stopped.is_set():
         raise typer.Exit(1)
 
@@ -291,10 +292,8 @@ def _tell(output: Output, notice: "Notice") -> None:
 
 
 def _finish(writer: "CaptureWriter", receiver: "Receiver") -> None:
-    counts = receiver.statistics.interfaces
-    for state in receiver.states:
-        if state.interface.name in counts:
-            writer.drops(state.interface, counts[state.interface.name].kernel_drops or 0)
+    for counts in receiver.statistics.interfaces.values():
+        writer.drops(counts.interface, counts.kernel_drops or 0)
     writer.close(time_ns())
 
 

@@ -53,7 +53,7 @@ class Output:
 
     def check_reader(self) -> None:
         """Raises BrokenPipeError if whoever reads the results is gone: their end says so."""
-        if not hasattr(select, "poll"):
+        if sys.platform == "win32":
             return
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)

@@ -56,6 +56,7 @@ RTM_DELLINK = 17
 RTM_GETLINK = 18
 RTM_NEWADDR = 20
 RTM_DELADDR = 21
+RT_SCOPE_LINK = 253
 RTM_GETADDR = 22
 
 NLM_F_DUMP_INTR = 0x10
@@ -145,10 +146,15 @@ class LinkAddress(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What a batch of notifications means: something changed, and which links were deleted."""
+    """What a batch of notifications means: something changed, and what happened to which links.
+
+    ``deleted`` are the indexes of links that were deleted, ``unaddressed`` of those that lost a
+    link-local IPv6 address, and with the last one IPv6 and all its memberships.
+    """
 
     changed: bool
     deleted: frozenset[int] = frozenset()
+    unaddressed: frozenset[int] = frozenset()
 
 
 def read_messages(data: bytes) -> Iterator[Message]:
@@ -261,6 +267,7 @@ def read_notifications(data: bytes) -> Notice:
     """
     changed = False
     deleted = set()
+    unaddressed = set()
     try:
         for message in read_messages(data):
             if message.type in (RTM_NEWLINK, RTM_DELLINK):
@@ -271,9 +278,13 @@ def read_notifications(data: bytes) -> Notice:
                         deleted.add(index)
             elif message.type in (RTM_NEWADDR, RTM_DELADDR):
                 changed = True
+                if message.type == RTM_DELADDR:
+                    family, _, _, scope, index = _fixed(ADDRESS, message.body)
+                    if family == socket.AF_INET6 and scope == RT_SCOPE_LINK:
+                        unaddressed.add(index)
     except NetlinkError:
         changed = True
-    return Notice(changed, frozenset(deleted))
+    return Notice(changed, frozenset(deleted), frozenset(unaddressed))
 
 
 def open_netlink(groups: int = 0) -> socket.socket:

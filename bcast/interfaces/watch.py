@@ -101,6 +101,8 @@ class InterfaceWatcher:
         self._retry = debounce or RETRY
         self._next: float | None = None
         self._deleted: set[int] = set()
+        self._unaddressed: set[int] = set()
+        self._renewed: frozenset[int] = frozenset()
         self._lost = self._overran = False
         self._closed = False
         # First subscribed, then listed: what changes in between wakes.
@@ -126,6 +128,14 @@ class InterfaceWatcher:
         with the same index may look like one that only changed.
         """
         return self._lost or self._overran
+
+    @property
+    def unaddressed(self) -> frozenset[int]:
+        """Indexes of interfaces that were without IPv6 at some time before the last listing.
+
+        It may be back by then, and nothing changed to see; but its memberships are gone.
+        """
+        return self._renewed
 
     def fileno(self) -> int:
         """The file descriptor to wait for, -1 if there is none."""
@@ -156,6 +166,7 @@ class InterfaceWatcher:
                 self._debounce.wake(now)
             # Only what was listed can have been replaced; of the rest a flood could come.
             self._deleted |= notice.deleted & known
+            self._unaddressed |= notice.unaddressed & known
 
     def due(self) -> float | None:
         """When to call `changes`; None: not before the descriptor is readable."""
@@ -181,6 +192,8 @@ class InterfaceWatcher:
         found = differences(self._interfaces, listed, self._deleted)
         self._interfaces = listed
         self._deleted.clear()
+        self._renewed = frozenset(self._unaddressed)
+        self._unaddressed.clear()
         self._lost, self._overran = False, self._lost
         return found
 
