@@ -31,7 +31,7 @@ from pathlib import Path
 from tests.bench.measure import Goal, Series, at_most, print_table
 from tests.bench.network import GROUP, INTERFACE, LENGTH, Cable, bcast_command, cable, subject
 from tests.bench.processes import drain, pause, queue
-from tests.lab import LabError
+from tests.lab import LabError, Running
 
 __all__ = ["run"]
 
@@ -62,8 +62,13 @@ class _Result:
         self.failure = ""
 
 
-# A process that waits, and its port.
-_Waiting = tuple[int, int]
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """A receiver that runs, and its port."""
+
+    running: Running
+    pid: int
+    port: int
 
 
 def run(rounds: int) -> None:
@@ -120,19 +125,19 @@ def _measure(
     count: int,
 ) -> int:
     """Starts the programs and lets them take turns; returns how many datagrams a turn had."""
-    reference = network.start_reference(port=_PORT).pid, _PORT
-    waiting: dict[str, _Waiting] = {}
+    running = network.start_reference(port=_PORT)
+    reference = _Process(running, running.pid, _PORT)
+    count = _warm_up(network, reference, count)
+    waiting: dict[str, _Process] = {}
     for port, (program, command) in enumerate(programs.items(), start=_PORT + 1):
         try:
-            waiting[program] = network.start([*command, str(port)], port=port).pid, port
+            running = network.start([*command, str(port)], port=port)
+            waiting[program] = _Process(running, running.pid, port)
+            count = _warm_up(network, waiting[program], count)
         except LabError as error:
             for contestant in contestants:
                 if contestant.program == program:
                     results[contestant.name].failure = str(error)
-    # The first turn is for warming up, and shows how many datagrams fit.
-    for pid, port in (reference, *waiting.values()):
-        count = min(count, network.room(pid, port, count))
-        drain(pid, port, settle=_UNTIL_WRITTEN)
     for number in range(rounds):
         # Another one begins each time: nobody always comes after the same neighbour.
         turn = number % len(contestants)
@@ -146,11 +151,18 @@ def _measure(
     return count
 
 
+def _warm_up(network: Cable, process: _Process, count: int) -> int:
+    """The first turn, which doesn't count; returns how many datagrams, up to ``count``, fit."""
+    fitting = network.room(process.pid, process.port, count)
+    _drain(process, _UNTIL_WRITTEN)
+    return min(count, fitting)
+
+
 def _turn(
-    network: Cable, waiting: _Waiting, payload: str, count: int, settle: float = 0.0
+    network: Cable, process: _Process, payload: str, count: int, settle: float = 0.0
 ) -> float:
     """One turn of one process; returns the CPU time a datagram in nanoseconds."""
-    pid, port = waiting
+    pid, port = process.pid, process.port
     pause(pid)
     before = queue(pid, port)
     network.send(1, port=port, payload=payload)
@@ -162,7 +174,15 @@ def _turn(
             f"the queue of port {port} doesn't hold the {count} datagrams that were sent",
             f"{filled.memory} bytes of {count * one}, {filled.drops - before.drops} dropped",
         )
-    return drain(pid, port, settle=settle) / count
+    return _drain(process, settle) / count
+
+
+def _drain(process: _Process, settle: float) -> int:
+    try:
+        return drain(process.pid, process.port, settle=settle)
+    except FileNotFoundError:
+        wrote = process.running.errors()
+        raise LabError(f"the receiver of port {process.port} ended", wrote) from None
 
 
 @contextmanager
