@@ -21,7 +21,6 @@ import typer
 from typer.core import TyperGroup
 
 from bcast import __version__
-from bcast.cli.interruption import Interrupted
 from bcast.errors import ArgumentError, BcastError
 
 if TYPE_CHECKING:
@@ -97,10 +96,6 @@ def run(arguments: Sequence[str]) -> int:
         signal.signal(number, _end)
     try:
         typer.main.get_command(_app)(args=list(arguments), prog_name="bcast")
-    except Interrupted:
-        # Whoever reads our output has stopped reading, and won't get the rest of it either.
-        _abandon(sys.stdout)
-        status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
@@ -175,7 +170,6 @@ def _mend_streams() -> None:
 
 
 def _abandon(stream: TextIO) -> None:
-    """Lets what is still to be written to a stream go nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    from bcast.cli.interruption import abandon
+
+    abandon(stream)

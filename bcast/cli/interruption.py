@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
-__all__ = ["Interrupted", "Stopped", "interruptible"]
+__all__ = ["Interrupted", "Stopped", "abandon", "interruptible"]
 
 
 # Seconds that a reader who has stopped reading is waited for after a signal.
 _PATIENCE = 1.0
 
 
-class Interrupted(BaseException):
+class Interrupted(SystemExit):
     """The output was stuck after a signal, or a second one came: nothing is to be tried again."""
+
+
+def abandon(stream: TextIO) -> None:
+    """Lets what is still to be written to a stream go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 class Stopped:
@@ -42,14 +51,19 @@ class Stopped:
         if self._then is not None:
             self._then()
         if again:
-            raise Interrupted
+            self._give_up()
         if sys.platform != "win32":
             signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
 
     def break_off(self) -> None:
         """Called some time after `set`: whoever reads the output has had long enough."""
         if self._breaks:
-            raise Interrupted
+            self._give_up()
+
+    def _give_up(self) -> None:
+        # Whoever reads our output has stopped reading, and won't get the rest of it either.
+        abandon(sys.stdout)
+        raise Interrupted(0)
 
     @contextmanager
     def breaking(self) -> Iterator[None]:
