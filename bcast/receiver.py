@@ -9,7 +9,9 @@ from __future__ import annotations
 import selectors
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from ipaddress import ip_address
 from time import monotonic
 from types import TracebackType
@@ -49,6 +51,9 @@ _LONGEST = 86_400.0
 
 # A failed interface is tried again this often, in seconds, if nothing changes before.
 _RETRY = 1.0
+
+# Changes of interfaces that nobody asks for; containers may come and go for ever.
+_CHANGES = 1024
 
 # So many interfaces that came and went without a datagram are still in the statistics.
 _NAMES = 64
@@ -115,43 +120,44 @@ class Receiver:
         self._counts: dict[str, _Count] = {}
         self._filtered = 0
         self._wanted: dict[bytes, bool] = {}
-        self._changes: list[Notice] = []
+        self._changes: deque[Notice] = deque(maxlen=_CHANGES)
         self._retry: float | None = None
         self._pending: list[Datagram] = []
         self._lock = threading.RLock()
         self._reading = False
         self._closing = False
         self._closed = False
-        self._selector = selectors.DefaultSelector()
-        self._wake, self._waker = socket.socketpair()
-        self._channels = Channels(
-            port=port,
-            families=families,
-            groups=joined,
-            include=include,
-            exclude=without,
-            share=share,
-            buffer=buffer,
-            opened=self._register,
-            closing=self._selector.unregister,
-            dropped=self._note_drops,
-        )
-        self._read = open_reader(self._channels.interfaces)
-        self._watcher: InterfaceWatcher | None = None
-        try:
+        with ExitStack() as opened:
+            self._selector = opened.enter_context(selectors.DefaultSelector())
+            self._wake, self._waker = socket.socketpair()
+            opened.callback(self._wake.close)
+            opened.callback(self._waker.close)
             self._wake.setblocking(False)
             self._waker.setblocking(False)
             self._selector.register(self._wake, selectors.EVENT_READ)
             self._watcher = InterfaceWatcher(now=clock(), list_interfaces=list_interfaces)
+            opened.callback(self._watcher.close)
             if self._watcher.fileno() >= 0:
                 self._selector.register(self._watcher.fileno(), selectors.EVENT_READ)
+            self._channels = Channels(
+                port=port,
+                families=families,
+                groups=joined,
+                include=include,
+                exclude=without,
+                share=share,
+                buffer=buffer,
+                opened=self._register,
+                closing=self._unregister,
+                dropped=self._note_drops,
+            )
+            opened.callback(self._channels.close_all)
+            self._read = open_reader(self._channels.interfaces)
             self._selection = select(self._watcher.interfaces, include, without)
             self._changes += self._channels.open(self._selection.chosen)
             self._check_open(families)
             self._retry = clock() + _RETRY if self._channels.failing else None
-        except BaseException:
-            self._release()
-            raise
+            self._opened = opened.pop_all()
 
     def _check_open(self, families: Sequence[Family]) -> None:
         """Raises why nothing can be received on any interface, if so."""
@@ -170,6 +176,10 @@ class Receiver:
     def _register(self, channel: Channel, opened: socket.socket, extra: bool) -> None:
         self._count_of(channel.interface).buffer = granted_buffer(opened)
         self._selector.register(opened, selectors.EVENT_READ, (channel, extra))
+
+    def _unregister(self, opened: socket.socket) -> None:
+        if opened in self._selector.get_map():
+            self._selector.unregister(opened)
 
     def _count_of(self, interface: Interface) -> _Count:
         count = self._counts.get(interface.name)
@@ -203,11 +213,13 @@ class Receiver:
     @property
     def statistics(self) -> Statistics:
         """Counts so far; stays readable after `close`."""
-        open_now = {c.interface.name: c for c in self._channels.by_index.values()}
+        open_now = {c.interface.name: c for c in list(self._channels.by_index.values())}
+        for channel in open_now.values():
+            self._count_of(channel.interface)
         interfaces = {}
-        for name, count in self._counts.items():
-            channel = open_now.get(name)
-            both = (count.drops, channel.drops if channel else None)
+        for name, count in list(self._counts.items()):
+            live = open_now[name].drops if name in open_now else None
+            both = (count.drops, live)
             drops = [d for d in both if d is not None]
             interfaces[name] = InterfaceStatistics(
                 count.interface,
@@ -226,20 +238,24 @@ class Receiver:
         )
 
     def changes(self) -> list[Notice]:
-        """What happened to the interfaces since the last call, oldest first."""
-        taken, self._changes = self._changes, []
+        """What happened to the interfaces since the last call, oldest first (at most 1024)."""
+        taken = list(self._changes)
+        self._changes.clear()
         return taken
 
     # -- receiving ----------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Datagram]:
         end = None if self.timeout is None else self._clock() + self.timeout
-        while self._pending:
+        while self._pending and not self._closing:
             yield self._pending.pop(0)
         while not self._closing:
             left = None if end is None else max(0.0, end - self._clock())
             for batch in self.read(left):
-                yield from batch.datagrams()
+                for datagram in batch.datagrams():
+                    if self._closing:
+                        return
+                    yield datagram
             if left == 0.0:
                 return
 
@@ -278,8 +294,7 @@ class Receiver:
     def _read_until(self, end: float | None) -> list[Batch]:
         while True:
             now = self._clock()
-            watched = self._watcher.due() if self._watcher else None
-            due = [t for t in (end, watched, self._retry) if t is not None]
+            due = [t for t in (end, self._watcher.due(), self._retry) if t is not None]
             wait = min(max(0.0, min(due) - now), _LONGEST) if due else None
             ready = self._selector.select(wait)
             if self._closing:
@@ -291,7 +306,7 @@ class Receiver:
                     found.append(key)
                 elif key.fileobj is self._wake:
                     self._swallow_wakes()
-                elif self._watcher is not None:
+                else:
                     self._watcher.wake(now)
             batches = self._drain(found)
             self._follow(now)
@@ -355,8 +370,6 @@ class Receiver:
 
     def _follow(self, now: float) -> None:
         """Notices what changed about the interfaces, and tries again what failed."""
-        if self._watcher is None:
-            return
         due = self._watcher.due()
         changes = self._watcher.changes(now)
         listed_now = due is not None and now >= due
@@ -391,12 +404,7 @@ class Receiver:
         if self._closed:
             return
         self._closed = self._closing = True
-        self._channels.close_all()
-        if self._watcher is not None:
-            self._watcher.close()
-        self._selector.close()
-        self._wake.close()
-        self._waker.close()
+        self._opened.close()
 
     def __enter__(self) -> Receiver:
         return self
