@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic, sleep, time_ns
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bcast.datagram import Datagram, Endpoint, Family, Interface, IPAddress
 from bcast.destinations import (
@@ -32,13 +32,16 @@ from bcast.sockets import open_sender, platform
 from bcast.sockets.advice import socket_error
 from bcast.sockets.batch import Batch, source_of
 from bcast.sockets.plan import SetOption, run_steps
-from bcast.sockets.transfer import open_batch_sender, open_reader
+from bcast.sockets.transfer import Way, open_batch_sender, open_reader, way_to
 from bcast.values import Value
 
 if TYPE_CHECKING:
     from bcast.interfaces import InterfaceWatcher
 
 __all__ = ["Failed", "SendResults", "Sender", "Sent", "merge"]
+
+# Destinations whose meaning is remembered; a program may send to any number of groups and ports.
+_PLANS = 256
 
 # Seconds between two rounds at most: a day.
 _LONGEST = 86_400.0
@@ -85,15 +88,36 @@ class SendResults(Value):
         raise InterfaceError(f"nothing was sent ({reasons})", "see bcast interfaces")
 
 
-class _Way:
+class _Socket:
     """An open socket of one (interface, family, source)."""
 
-    def __init__(self, opened: socket.socket, interface: Interface) -> None:
+    def __init__(self, opened: socket.socket, interface: Interface, source: IPAddress) -> None:
         self.socket = opened
         self.interface = interface
+        self.source = source
         self.port: int = opened.getsockname()[1]
         #: The options that are set for all-hosts at the moment.
         self.special: tuple[SetOption, ...] = ()
+
+
+class _Leg(NamedTuple):
+    """One destination of one interface, and how to reach it.
+
+    ``bare`` does for a group, through a socket that was opened with the same source.
+    """
+
+    interface: Interface
+    target: Target
+    there: Endpoint
+    way: Way
+    bare: Way | None
+
+
+class _Plan(NamedTuple):
+    """What sending to a destination means on all interfaces."""
+
+    skipped: tuple[Skipped, ...]
+    legs: tuple[_Leg, ...]
 
 
 class Sender:
@@ -130,11 +154,12 @@ class Sender:
         self._loop = loop
         self._share = share
         self._clock = clock
-        self._ways: dict[tuple[int, Family | IPAddress], _Way] = {}
+        self._sockets: dict[tuple[int, Family | IPAddress], _Socket] = {}
         self._transmit = open_batch_sender()
         self._list_interfaces = list_interfaces
         self._interfaces = list_interfaces()
         self._fresh = True
+        self._plans: dict[tuple[str, int], _Plan] = {}
         self._watcher: InterfaceWatcher | None = None
         self._selection = select(self._interfaces, self._include, self._exclude)
 
@@ -206,12 +231,29 @@ class Sender:
         to: str,
         port: int,
     ) -> SendResults:
-        destination = parse_destination(to, self._family)
         check_port(port)
         self._refresh()
+        plan = self._plans.get((to, port))
+        if plan is None:
+            plan = self._make_plan(to, port)
         sent: list[Sent] = []
-        skipped = list(self._selection.skipped)
         failed: list[Failed] = []
+        for leg in plan.legs:
+            payloads = payloads_for(leg.target, leg.interface)
+            count, error, local = self._send_to(leg, payloads)
+            if count:
+                source = Endpoint(leg.target.source.address, local)
+                length = len(payloads[count - 1])
+                sent.append(Sent(leg.interface, source, leg.there, length, count))
+            if error is not None:
+                failed.append(Failed(leg.interface, error, len(payloads) - count))
+        return SendResults(tuple(sent), plan.skipped, tuple(failed))
+
+    def _make_plan(self, to: str, port: int) -> _Plan:
+        """What sending there means as long as the interfaces stay as they are."""
+        destination = parse_destination(to, self._family)
+        skipped = list(self._selection.skipped)
+        legs: list[_Leg] = []
         only = self._only(destination)
         for interface in self._selection.chosen:
             if only is not None and interface.index not in only:
@@ -222,19 +264,18 @@ class Sender:
                 skipped.append(Skipped(interface, found))
                 continue
             for target in found:
-                actual = _actual(target)
-                if actual is None:
+                leg = _leg(interface, target, port)
+                if leg is None:
                     skipped.append(Skipped(interface, "it has no broadcast address"))
-                    continue
-                payloads = payloads_for(target, interface)
-                count, error, way = self._send_to(interface, target, actual, port, payloads)
-                if count and way is not None:
-                    source = Endpoint(target.source.address, way.port)
-                    there = Endpoint(actual, port)
-                    sent.append(Sent(interface, source, there, len(payloads[count - 1]), count))
-                if error is not None:
-                    failed.append(Failed(interface, error, len(payloads) - count))
-        return SendResults(tuple(sent), tuple(skipped), tuple(failed))
+                else:
+                    legs.append(leg)
+        plan = _Plan(tuple(skipped), tuple(legs))
+        # What leads to a host may change without any interface changing.
+        if destination.address is None or destination.is_group:
+            if len(self._plans) >= _PLANS:
+                self._plans.clear()
+            self._plans[to, port] = plan
+        return plan
 
     def _refresh(self) -> None:
         """Lists the interfaces again if they changed since the last send.
@@ -255,14 +296,15 @@ class Sender:
         else:
             self._watcher.wake(now)
         self._watcher.changes(now)
-        if self._watcher.interfaces == self._interfaces:
+        before, self._interfaces = self._interfaces, self._watcher.interfaces
+        if self._interfaces is before or self._interfaces == before:
             return
-        self._interfaces = self._watcher.interfaces
+        self._plans.clear()
         self._selection = select(self._interfaces, self._include, self._exclude, require=False)
         current = {interface.index: interface for interface in self._interfaces}
-        for key, way in list(self._ways.items()):
+        for key, way in list(self._sockets.items()):
             if current.get(key[0]) != way.interface:
-                del self._ways[key]
+                del self._sockets[key]
                 way.socket.close()
 
     def _only(self, destination: Destination) -> set[int] | None:
@@ -283,54 +325,41 @@ class Sender:
         return {routed.index} if routed else set()
 
     def _send_to(
-        self,
-        interface: Interface,
-        target: Target,
-        destination: IPAddress,
-        port: int,
-        payloads: Sequence[bytes],
-    ) -> tuple[int, SocketError | None, _Way | None]:
-        """Sends to one target; returns how many went, why the rest didn't, and by which socket."""
-        family = target.source.family
-        limit = interface.payload_limit(family)
+        self, leg: _Leg, payloads: Sequence[bytes]
+    ) -> tuple[int, SocketError | None, int]:
+        """Sends one leg; returns how many went, why the rest didn't, and from which port."""
+        interface = leg.interface
+        limit = interface.payload_limit(leg.target.source.family)
         longest = max(map(len, payloads), default=0)
         if longest > limit:
-            return 0, _too_large(interface, limit, longest), None
-        try:
-            way = self._way(interface, target)
-        except SocketError as error:
-            return 0, error, None
+            return 0, _too_large(interface, limit, longest), 0
         count = 0
-        scoped = destination.is_link_local or destination.is_multicast
-        ancillary = platform.send_ancillary(interface, target.source.address)
         try:
+            socket_of = self._socket(interface, leg.target)
+            fixed = socket_of.source == leg.target.source.address
+            way = leg.bare if leg.bare and fixed else leg.way
             while count < len(payloads):
                 try:
-                    count += self._transmit(
-                        way.socket,
-                        payloads[count:] if count else payloads,
-                        destination,
-                        port,
-                        interface.index if scoped else 0,
-                        ancillary,
-                    )
+                    count += self._transmit(socket_of.socket, payloads, count, way)
                 except BlockingIOError:
-                    if not _writable(way.socket, _PATIENCE):
+                    if not _writable(socket_of.socket, _PATIENCE):
                         raise
+        except SocketError as error:
+            return 0, error, 0
         except OSError as error:
-            what = f"send to {destination}"
             if error.errno == errno.EMSGSIZE:
-                return count, _too_large(interface, limit, longest), way
-            return count, socket_error(error, what, interface.name), way
-        return count, None, way
+                return count, _too_large(interface, limit, longest), socket_of.port
+            what = f"send to {leg.there.address}"
+            return count, socket_error(error, what, interface.name), socket_of.port
+        return count, None, socket_of.port
 
-    def _way(self, interface: Interface, target: Target) -> _Way:
+    def _socket(self, interface: Interface, target: Target) -> _Socket:
         source = target.source
         # Where the source goes along with each datagram, one socket serves all of an interface's
         # addresses; elsewhere it is bound to one.
         told = platform.send_ancillary(interface, source.address)
         key = (interface.index, source.family if told else source.address)
-        way = self._ways.get(key)
+        way = self._sockets.get(key)
         if way is None:
             opened = open_sender(
                 interface,
@@ -341,7 +370,7 @@ class Sender:
                 loop=self._loop,
                 share=self._share,
             )
-            way = self._ways[key] = _Way(opened, interface)
+            way = self._sockets[key] = _Socket(opened, interface, source.address)
         special = platform.all_hosts(source)[1] if target.all_hosts else ()
         if special != way.special:
             # Such an option changes where every other datagram goes: it is off in between.
@@ -363,12 +392,12 @@ class Sender:
         # Broadcast to our own port, our own datagrams come back: they are no replies.
         own = {
             (address.address.packed, way.port)
-            for way in self._ways.values()
+            for way in self._sockets.values()
             for address in way.interface.addresses
         }
         read = open_reader({i.index: i for i in self._selection.chosen})
         with selectors.DefaultSelector() as selector:
-            for way in self._ways.values():
+            for way in self._sockets.values():
                 selector.register(way.socket, selectors.EVENT_READ, way)
             while (left := end - self._clock()) > 0:
                 for key, _ in selector.select(left):
@@ -388,9 +417,9 @@ class Sender:
         """Closes all sockets. More than once is fine."""
         if self._watcher is not None:
             self._watcher.close()
-        for way in self._ways.values():
+        for way in self._sockets.values():
             way.socket.close()
-        self._ways.clear()
+        self._sockets.clear()
 
     def __enter__(self) -> Sender:
         return self
@@ -427,9 +456,21 @@ def _same(one: Sent) -> tuple[Interface, Endpoint, Endpoint, int]:
     return one.interface, one.source, one.destination, one.length
 
 
-def _actual(target: Target) -> IPAddress | None:
-    """Where the datagrams really go: all-hosts isn't 255.255.255.255 on every system."""
-    return platform.all_hosts(target.source)[0] if target.all_hosts else target.destination
+def _leg(interface: Interface, target: Target, port: int) -> _Leg | None:
+    """How to reach a target; None if the interface has no broadcast address for all-hosts."""
+    # All-hosts isn't 255.255.255.255 on every system.
+    there = platform.all_hosts(target.source)[0] if target.all_hosts else target.destination
+    if there is None:
+        return None
+    scoped = there.is_link_local or there.is_multicast
+    ancillary = platform.send_ancillary(interface, target.source.address)
+    scope = interface.index if scoped else 0
+    way = way_to(there, port, scope, ancillary)
+    bare = None
+    if ancillary and there.is_multicast:
+        ancillary = platform.send_ancillary(interface, target.source.address, group=True)
+        bare = way_to(there, port, scope, ancillary)
+    return _Leg(interface, target, Endpoint(there, port), way, bare)
 
 
 def _too_large(interface: Interface, limit: int, length: int) -> TooLargeError:

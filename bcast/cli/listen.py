@@ -223,7 +223,7 @@ class _Listening:
         watched = self._output.is_pipe()
         while not self._stopped.is_set():
             times = [end] if end is not None else []
-            if self._writer is not None:
+            if self._writer is not None and self._writer.pending:
                 times.append(flush)
             if watched:
                 times.append(now + LOOK)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address
 
 from bcast.datagram import Datagram, Endpoint, Interface, address_of
 
@@ -45,8 +47,19 @@ def source_of(key: bytes) -> tuple[bytes, int]:
 
 def endpoint_of(key: bytes, interface: Interface) -> Endpoint:
     """The endpoint of a raw sockaddr (see `Row`)."""
-    packed, port = source_of(key)
+    return _endpoint(*source_of(key), interface)
+
+
+def _endpoint(packed: bytes, port: int, interface: Interface) -> Endpoint:
+    if len(packed) == 4:
+        return _endpoint4(packed, port)
     return Endpoint(address_of(packed, interface.name, interface.index), port)
+
+
+@lru_cache(maxsize=4096)
+def _endpoint4(packed: bytes, port: int) -> Endpoint:
+    # Bounded, because sources can be forged; few of them send most of what there is.
+    return Endpoint(IPv4Address(packed), port)
 
 
 class Batch:
@@ -138,10 +151,7 @@ class _Received(Datagram):
     @property
     def destination(self) -> Endpoint:
         batch = self._batch
-        packed = batch.rows[self._position][2]
-        return Endpoint(
-            address_of(packed, batch.interface.name, batch.interface.index), batch.port
-        )
+        return _endpoint(batch.rows[self._position][2], batch.port, batch.interface)
 
     @property
     def interface(self) -> Interface:

@@ -243,7 +243,9 @@ class System:
         request = struct.pack("=16sI", address, index)
         return SetOption(IPPROTO_IPV6, IPV6_JOIN_GROUP, request, name, _JOINED)
 
-    def send_ancillary(self, interface: Interface, source: IPAddress) -> Ancillary:
+    def send_ancillary(
+        self, interface: Interface, source: IPAddress, *, group: bool = False
+    ) -> Ancillary:
         """Nothing: the sender is bound to ``source``."""
         return []
 

@@ -236,7 +236,7 @@ def _sockaddr(address: IPAddress) -> bytes:
     return struct.pack("=BBH4s8x", 16, AF_INET, 0, address.packed)
 
 
-def send_ancillary(interface: Interface, source: IPAddress) -> Ancillary:
+def send_ancillary(interface: Interface, source: IPAddress, *, group: bool = False) -> Ancillary:
     """Nothing: the sender is bound to ``source``, and IP_PKTINFO would override IP_BOUND_IF."""
     return []
 

@@ -218,7 +218,7 @@ def _sockaddr(address: IPAddress) -> bytes:
     return struct.pack("=HH4s8x", AF_INET, 0, address.packed)
 
 
-def send_ancillary(interface: Interface, source: IPAddress) -> Ancillary:
+def send_ancillary(interface: Interface, source: IPAddress, *, group: bool = False) -> Ancillary:
     """Nothing: the sender is bound to ``source``."""
     return []
 

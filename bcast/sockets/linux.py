@@ -226,9 +226,11 @@ def _sockaddr(address: IPAddress) -> bytes:
     return struct.pack("=HH4s8x", socket.AF_INET, 0, address.packed)
 
 
-def send_ancillary(interface: Interface, source: IPAddress) -> Ancillary:
+def send_ancillary(interface: Interface, source: IPAddress, *, group: bool = False) -> Ancillary:
     """IP_PKTINFO, IPV6_PKTINFO: fails when the address is gone instead of taking another's."""
     if isinstance(source, IPv4Address):
+        if group:
+            return []  # IP_MULTICAST_IF has the source, and is as strict
         told = struct.pack("=i4s4s", interface.index, source.packed, b"\0" * 4)
         return [(IPPROTO_IP, IP_PKTINFO, told)]
     return [(IPPROTO_IPV6, IPV6_PKTINFO, struct.pack("=16sI", source.packed, interface.index))]

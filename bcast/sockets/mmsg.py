@@ -15,15 +15,16 @@ import socket
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from mmap import mmap
-from typing import Any
+from typing import Any, NamedTuple
 
 from bcast.datagram import Family, Interface
 from bcast.sockets.batch import Batch, Part
 from bcast.sockets.linux import read_arrival
 from bcast.sockets.plan import Ancillary
 
-__all__ = ["MmsgReader", "MmsgSender", "available", "lay_out"]
+__all__ = ["Heading", "MmsgReader", "MmsgSender", "available", "lay_out"]
 
 #: Datagrams a call. More gains nothing: the cost of the call itself is spread thin by then.
 COUNT = 64
@@ -32,6 +33,9 @@ COUNT = 64
 _SLOT = 65_536 + 320
 _NAME = 28  # struct sockaddr_in6
 _CONTROL = 128  # timestamp 32, drops 24, address 32 or 40, TTL 24
+
+# Bytes of payloads that are laid together for one call.
+_TOGETHER = 2048 * COUNT
 
 _HEADER = struct.Struct("@QIxxxxQQQQixxxxIxxxx")  # struct mmsghdr: name, iov, control, flags, len
 _MSG_DONTWAIT = 0x40
@@ -179,6 +183,13 @@ def _split_control(control: bytes) -> Ancillary:
     return found
 
 
+class Heading(NamedTuple):
+    """Where datagrams go, laid out: the destination's sockaddr and the control messages."""
+
+    name: bytes
+    control: bytes
+
+
 class MmsgSender:
     """Sends many payloads to one destination a call."""
 
@@ -188,23 +199,39 @@ class MmsgSender:
         self._arrays = arrays = _Arrays()
         self._address = ctypes.addressof(arrays.headers)
         self._vectors = memoryview(arrays.vectors).cast("B").cast("Q")
-        self._told: tuple[bytes, bytes] = (b"", b"")
+        self._heading: Heading | None = None
+        # Payloads are copied here, one behind the other: that is cheaper than a pointer to each.
+        self._area = _area(_TOGETHER)
+        self._area_view = memoryview(self._area).cast("B")
+        self._base = ctypes.addressof(self._area)
+        self._laid: list[int] = []
 
     def send(
-        self, opened: socket.socket, payloads: Sequence[bytes], name: bytes, control: bytes
+        self, opened: socket.socket, payloads: Sequence[bytes], start: int, heading: Heading
     ) -> int:
-        """Sends the first of ``payloads`` (as many as fit a call) to the sockaddr ``name``.
+        """Sends ``payloads`` from ``start`` on, as many as fit a call.
 
-        ``control`` is a laid out control buffer (CMSG), sent with each. Returns how many went;
-        raises OSError if not even the first did.
+        Returns how many went; raises OSError if not even the first did.
         """
-        if self._told != (name, control):
-            self._address_all(name, control)
-        batch = payloads if len(payloads) <= COUNT else payloads[:COUNT]
+        if heading is not self._heading:
+            self._address_all(heading.name, heading.control)
+            self._heading = heading
+        batch = payloads[start : start + COUNT]
         count = len(batch)
-        pointers = (ctypes.c_char_p * count)(*batch)
-        self._vectors[0 : 2 * count : 2] = memoryview(pointers).cast("B").cast("Q")
-        self._vectors[1 : 2 * count : 2] = memoryview(array("Q", map(len, batch)))
+        lengths = list(map(len, batch))
+        joined = b"".join(batch)
+        if len(joined) <= _TOGETHER:
+            self._area_view[: len(joined)] = joined
+            if lengths != self._laid:
+                starts = [self._base, *(self._base + end for end in accumulate(lengths))]
+                self._vectors[0 : 2 * count : 2] = memoryview(array("Q", starts[:count]))
+                self._vectors[1 : 2 * count : 2] = memoryview(array("Q", lengths))
+                self._laid = lengths
+        else:
+            pointers = (ctypes.c_char_p * count)(*batch)
+            self._vectors[0 : 2 * count : 2] = memoryview(pointers).cast("B").cast("Q")
+            self._vectors[1 : 2 * count : 2] = memoryview(array("Q", lengths))
+            self._laid = []
         sent: int = self._sendmmsg(opened.fileno(), self._address, count, _MSG_DONTWAIT)
         if sent < 0:
             number = ctypes.get_errno()
@@ -225,7 +252,6 @@ class MmsgSender:
             struct.pack_into(
                 "@Q", arrays.headers, at + 16, ctypes.addressof(arrays.vectors) + i * 16
             )
-        self._told = (name, control)
 
 
 def lay_out(ancillary: Ancillary) -> bytes:

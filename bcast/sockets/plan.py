@@ -127,8 +127,13 @@ class Platform(Protocol):
     ) -> tuple[Step, ...]:
         """The steps of a socket that receives on ``port``. At most GROUPS_PER_SOCKET groups."""
 
-    def send_ancillary(self, interface: Interface, source: IPAddress) -> Ancillary:
-        """Control messages that fix the source address of a datagram; [] where bind does it."""
+    def send_ancillary(
+        self, interface: Interface, source: IPAddress, *, group: bool = False
+    ) -> Ancillary:
+        """Control messages that fix the source address of a datagram; [] where bind does it.
+
+        ``group``: it goes to a group, through a socket that was opened with the same source.
+        """
 
     def read_arrival(self, family: Family, ancillary: Ancillary) -> Arrival:
         """Reads the control messages of one datagram; unknown and short ones are passed over."""

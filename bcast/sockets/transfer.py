@@ -7,28 +7,59 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
+from typing import TYPE_CHECKING, NamedTuple
 
 from bcast.datagram import Family, Interface, IPAddress
 from bcast.sockets import linux, platform
 from bcast.sockets.batch import Batch, Row, source_key
 from bcast.sockets.plan import Ancillary, Arrival, Platform
 
+if TYPE_CHECKING:
+    from bcast.sockets.mmsg import Heading
+
 __all__ = [
     "PlainReader",
     "Reader",
     "SendBatch",
+    "Way",
     "drop_counter",
     "open_batch_sender",
     "open_reader",
     "send_plainly",
+    "way_to",
 ]
 
 #: What reads: (socket, its interface, its port) -> the next datagrams, [] if there are none.
 Reader = Callable[[socket.socket, Interface, int], list[Batch]]
 
-#: What sends: (socket, payloads, destination address, port, scope id, control messages) -> how
-#: many were sent, at least one; raises OSError if not even the first could be.
-SendBatch = Callable[[socket.socket, Sequence[bytes], IPAddress, int, int, Ancillary], int]
+#: What sends: (socket, payloads, which of them is the first to send, where to) -> how many were
+#: sent, at least one; raises OSError if not even the first could be.
+SendBatch = Callable[[socket.socket, Sequence[bytes], int, "Way"], int]
+
+
+class Way(NamedTuple):
+    """Where datagrams go: the destination as Python wants it, with control messages, and laid out.
+
+    ``laid`` is None where the system sends one datagram a call.
+    """
+
+    address: tuple[str, int] | tuple[str, int, int, int]
+    ancillary: Ancillary
+    laid: Heading | None
+
+
+def way_to(address: IPAddress, port: int, scope: int, ancillary: Ancillary) -> Way:
+    """The way to a destination; ``scope`` is the interface's index, or 0. Make it once."""
+    to: tuple[str, int] | tuple[str, int, int, int] = (str(address), port)
+    if address.version == 6:
+        to = (str(address).partition("%")[0], port, 0, scope)
+    laid = None
+    if sys.platform == "linux":
+        from bcast.sockets import mmsg
+
+        if mmsg.available():
+            laid = mmsg.Heading(source_key(to), mmsg.lay_out(ancillary))
+    return Way(to, ancillary, laid)
 
 
 def open_reader(interfaces: Mapping[int, Interface]) -> Reader:
@@ -112,51 +143,28 @@ def open_batch_sender() -> SendBatch:
             sender = mmsg.MmsgSender()
 
             def send(
-                opened: socket.socket,
-                payloads: Sequence[bytes],
-                address: IPAddress,
-                port: int,
-                scope: int,
-                ancillary: Ancillary,
+                opened: socket.socket, payloads: Sequence[bytes], start: int, way: Way
             ) -> int:
-                name = source_key(_sockaddr(address, port, scope))
-                return sender.send(opened, payloads, name, mmsg.lay_out(ancillary))
+                assert way.laid is not None
+                return sender.send(opened, payloads, start, way.laid)
 
             return send
     return send_plainly
 
 
-def send_plainly(
-    opened: socket.socket,
-    payloads: Sequence[bytes],
-    address: IPAddress,
-    port: int,
-    scope: int,
-    ancillary: Ancillary,
-) -> int:
+def send_plainly(opened: socket.socket, payloads: Sequence[bytes], start: int, way: Way) -> int:
     """See `SendBatch`: sendmsg, or sendto without control messages."""
-    to = _sockaddr(address, port, scope)
-    sent = 0
-    for payload in payloads:
+    for sent in range(len(payloads) - start):
         try:
-            if sys.platform == "win32" or not ancillary:
-                opened.sendto(payload, to)
+            if sys.platform == "win32" or not way.ancillary:
+                opened.sendto(payloads[start + sent], way.address)
             else:
-                opened.sendmsg([payload], ancillary, 0, to)
+                opened.sendmsg([payloads[start + sent]], way.ancillary, 0, way.address)
         except OSError:
             if sent:
-                break
+                return sent
             raise
-        sent += 1
-    return sent
-
-
-def _sockaddr(
-    address: IPAddress, port: int, scope: int
-) -> tuple[str, int] | tuple[str, int, int, int]:
-    if address.version == 4:
-        return (str(address), port)
-    return (str(address).partition("%")[0], port, 0, scope)
+    return len(payloads) - start
 
 
 def drop_counter(opened: socket.socket) -> Callable[[], int] | None:
