@@ -808,6 +808,8 @@ def _kill(process: subprocess.Popen[str]) -> None:
         try:
             if child is not None:
                 os.kill(child, signal.SIGKILL)
+            # nsenter stops with its child, and would not see it die.
+            os.kill(process.pid, signal.SIGCONT)
             ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             if ended is not None:
                 # Not collected yet, so that the group's number can't be anybody else's.

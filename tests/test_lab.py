@@ -502,3 +502,13 @@ def test_an_ordinary_user_runs_the_unprivileged_variant_alone(tmp_path: Path) ->
     assert status == 0, output
     assert "PASSED test_inner.py::test_in_a_lab[unprivileged]" in output
     assert ": needs root" in output
+
+
+def test_a_stopped_command_can_be_killed(lab: Lab) -> None:
+    # nsenter stops itself when its child is stopped, and then doesn't see it die.
+    running = lab.host("stopped").start(["sleep", "60"])
+    child = running.pid
+    os.kill(child, signal.SIGSTOP)
+    time.sleep(0.1)
+    running.kill()
+    assert wait_until_gone([child]) == []
