@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     )
     from bcast.payload import Template
     from bcast.receiver import Receiver
-    from bcast.sender import Failed, Sender, SendResults, Sent
+    from bcast.results import Failed, SendResults, Sent
+    from bcast.sender import Sender
     from bcast.sockets import open_receivers, open_sender
 
 __all__ = [
@@ -121,10 +122,10 @@ _MODULES = {
     "select": "interfaces",
     "Template": "payload",
     "Receiver": "receiver",
-    "Failed": "sender",
-    "SendResults": "sender",
+    "Failed": "results",
+    "SendResults": "results",
+    "Sent": "results",
     "Sender": "sender",
-    "Sent": "sender",
     "open_receivers": "sockets",
     "open_sender": "sockets",
 }

@@ -25,20 +25,20 @@ from bcast.destinations import (
     parse_destination,
     targets,
 )
-from bcast.errors import ArgumentError, InterfaceError, SocketError, TooLargeError
+from bcast.errors import ArgumentError, SocketError, TooLargeError
 from bcast.interfaces import Skipped, kernel_choice, list_interfaces, listed, select
 from bcast.payload import Template
+from bcast.results import Failed, SendResults, Sent, merge
 from bcast.sockets import open_sender, platform
 from bcast.sockets.advice import socket_error
 from bcast.sockets.batch import Batch, source_of
 from bcast.sockets.plan import SetOption, run_steps
 from bcast.sockets.transfer import Way, open_batch_sender, open_reader, way_to
-from bcast.values import Value
 
 if TYPE_CHECKING:
     from bcast.interfaces import InterfaceWatcher
 
-__all__ = ["Failed", "SendResults", "Sender", "Sent", "merge"]
+__all__ = ["Sender"]
 
 # Destinations whose meaning is remembered; a program may send to any number of groups and ports.
 _PLANS = 256
@@ -48,44 +48,6 @@ _LONGEST = 86_400.0
 
 # How long a full send buffer is waited for, in seconds, before the datagram is given up.
 _PATIENCE = 1.0
-
-
-class Sent(Value):
-    """``count`` datagrams of ``length`` bytes each left ``interface`` (the last one's length)."""
-
-    interface: Interface
-    source: Endpoint
-    destination: Endpoint
-    length: int
-    count: int = 1
-
-
-class Failed(Value):
-    """``count`` datagrams could not be sent; ``error`` says why and what to do."""
-
-    interface: Interface
-    error: SocketError
-    count: int = 1
-
-
-class SendResults(Value):
-    """What became of a payload, interface by interface.
-
-    An interface with several destinations (``both``) has a `Sent` or `Failed` for each.
-    """
-
-    sent: tuple[Sent, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
-    failed: tuple[Failed, ...] = ()
-
-    def raise_if_none(self) -> None:
-        """Raises the first failure, or `InterfaceError`, unless something was sent."""
-        if self.sent:
-            return
-        if self.failed:
-            raise self.failed[0].error
-        reasons = ", ".join(f"{s.interface.name}: {s.reason}" for s in self.skipped)
-        raise InterfaceError(f"nothing was sent ({reasons})", "see bcast interfaces")
 
 
 class _Socket:
@@ -431,29 +393,6 @@ class Sender:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def merge(rounds: Sequence[SendResults]) -> SendResults:
-    """The results of several rounds as one: counts added up, what is the same said once."""
-    sent: dict[tuple[int, Endpoint, Endpoint], Sent] = {}
-    skipped: dict[tuple[int, str], Skipped] = {}
-    failed: dict[tuple[int, str], Failed] = {}
-    for results in rounds:
-        for one in results.sent:
-            key = (one.interface.index, one.source, one.destination)
-            before = sent[key].count if key in sent else 0
-            sent[key] = Sent(*_same(one), before + one.count)
-        for missed in results.skipped:
-            skipped.setdefault((missed.interface.index, missed.reason), missed)
-        for failure in results.failed:
-            about = (failure.interface.index, str(failure.error))
-            count = failed[about].count if about in failed else 0
-            failed[about] = Failed(failure.interface, failure.error, count + failure.count)
-    return SendResults(tuple(sent.values()), tuple(skipped.values()), tuple(failed.values()))
-
-
-def _same(one: Sent) -> tuple[Interface, Endpoint, Endpoint, int]:
-    return one.interface, one.source, one.destination, one.length
 
 
 def _leg(interface: Interface, target: Target, port: int) -> _Leg | None:

@@ -26,7 +26,7 @@ from bcast.payload import Template, parse_hex
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bcast.sender import SendResults
+    from bcast.results import SendResults
     from bcast.sockets.batch import Batch
 
 __all__ = ["app"]
@@ -112,7 +112,8 @@ def send(
         )
     filled: bytes | Template = Template(content) if template else content
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
-    from bcast.sender import Sender, merge
+    from bcast.results import merge
+    from bcast.sender import Sender
 
     with Sender(
         interface or None,
