@@ -102,7 +102,7 @@ def events(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def eventually(look: Callable[[], _Found], timeout: float = PATIENCE) -> _Found:
+def eventually(look: Callable[[], _Found | None], timeout: float = PATIENCE) -> _Found:
     """What ``look`` returns, once it is something."""
     deadline = time.monotonic() + timeout
     while not (found := look()):
@@ -121,11 +121,15 @@ def free_port() -> int:
 
 def pause(running: Running) -> None:
     """Stops a command of a lab in its tracks (SIGSTOP)."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     os.kill(running.pid, signal.SIGSTOP)
 
 
 def proceed(running: Running) -> None:
     """Lets it go on. nsenter, its parent, stops itself along with it and has to be told too."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     stat = Path(f"/proc/{running.pid}/stat").read_text().rpartition(")")[2].split()
     os.kill(running.pid, signal.SIGCONT)
     eventually(lambda: Path(f"/proc/{stat[1]}/stat").read_text().rpartition(")")[2][1] == "T")
@@ -164,7 +168,8 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as wire:
             assert not int.from_bytes(frame[6:8], "big") & 0x3FFF, "a fragment"
         elif protocol == 0x86DD and frame[6] in (17, 44):
             assert frame[6] == 17, "a fragment"
-            head, family, ttl, addresses = 40, socket.AF_INET6, frame[7], (frame[8:24], frame[24:40])
+            head, family, ttl = 40, socket.AF_INET6, frame[7]
+            addresses = (frame[8:24], frame[24:40])
         else:
             continue
         ports = struct.unpack_from("!HHH", frame, head)
@@ -185,7 +190,10 @@ class Wire:
         """Ends the watch: the UDP datagrams that arrived, in order."""
         assert self._watching.terminate(timeout=PATIENCE) == 0, self._watching.errors()
         found = [json.loads(line) for line in self._watching.output().splitlines()[1:]]
-        return [Sighting(*values, bytes.fromhex(payload)) for *values, payload in found]
+        return [
+            Sighting(source, source_port, destination, port, ttl, bytes.fromhex(payload))
+            for source, source_port, destination, port, ttl, payload in found
+        ]
 
 
 _SAY = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -17,9 +18,7 @@ from bcast.destinations import ALL_NODES
 from bcast.errors import PortTakenError, SocketError
 from bcast.interfaces import differences
 
-UP = (
-    InterfaceFlag.UP | InterfaceFlag.RUNNING | InterfaceFlag.BROADCAST | InterfaceFlag.MULTICAST
-)
+UP = InterfaceFlag.UP | InterfaceFlag.RUNNING | InterfaceFlag.BROADCAST | InterfaceFlag.MULTICAST
 FOUR, SIX = Family.IPV4, Family.IPV6
 GROUPS = (Group(IPv4Address("239.1.2.3")), Group(IPv6Address("ff15::1")))
 
@@ -83,9 +82,7 @@ class World:
             raise error
         self.log.append(("open", interface.name, family))
         self.joined[interface.name, family] = groups
-        made = [
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(self.several)
-        ]
+        made = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(self.several)]
         self.owner |= dict.fromkeys(made, (interface.name, family))
         return made
 
@@ -123,24 +120,17 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World()
-    with lived_in(made, monkeypatch):
+    with lived_in(World(), monkeypatch) as made:
         yield made
 
 
-class lived_in:  # noqa: N801: a context manager
+@contextmanager
+def lived_in(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Takes a world's way to open sockets, and closes what it opened."""
-
-    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._world = world
-        monkeypatch.setattr("bcast.channels.open_receivers", world.open_receivers)
-
-    def __enter__(self) -> World:
-        return self._world
-
-    def __exit__(self, *_: object) -> None:
-        self._world.channels.close_all()
-        assert all(one.fileno() < 0 for one in self._world.owner)
+    monkeypatch.setattr("bcast.channels.open_receivers", world.open_receivers)
+    yield world
+    world.channels.close_all()
+    assert all(one.fileno() < 0 for one in world.owner)
 
 
 def opened(*names: str) -> list[tuple[str, str, Family]]:

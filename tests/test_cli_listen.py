@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
@@ -31,6 +32,9 @@ from tests.command import (
     start_bcast,
 )
 from tests.lab import Host, Lab, Link, Running
+
+if sys.platform != "linux":
+    pytest.skip("needs network namespaces", allow_module_level=True)
 
 pytestmark = pytest.mark.kernel("hosts with two interfaces")
 
@@ -119,14 +123,14 @@ def test_every_interface_and_both_families_at_once(lab: Lab) -> None:
         )
     eventually(lambda: sum(e["text"].endswith("end") for e in datagrams(listening)) == 2)
     found = heard(listening)
-    for number, (name, mark) in enumerate((("eth0", "blue "), ("eth1", "green ")), 1):
+    for number, (name, start) in enumerate((("eth0", "blue "), ("eth1", "green ")), 1):
         texts = sorted(e["text"] for e in found if e["interface"] == name)
         expected = [
             *("all nodes", "all-hosts", "end", "group", "group6"),
             *("link group6", "subnet", "unicast", "unicast6"),
         ]
-        assert texts == [mark + each for each in expected]
-        by_text = {e["text"].removeprefix(mark): e for e in found if e["interface"] == name}
+        assert texts == [start + each for each in expected]
+        by_text = {e["text"].removeprefix(start): e for e in found if e["interface"] == name}
         link = lan.a.links[number - 1]
         peer = (lan.b, lan.c)[number - 1].links[0]
         assert by_text["all-hosts"]["index"] == link.index
@@ -241,6 +245,10 @@ def test_two_listeners_share_a_port(lan: Lan) -> None:
         ]
 
 
+def both_are_heard(listening: Running) -> None:
+    eventually(lambda: len(datagrams(listening)) == 2)
+
+
 def test_only_one_family(lan: Lan) -> None:
     for option, expected in (("-4", ["unicast", "end"]), ("-6", ["all nodes", "end6"])):
         listening = listen(lan.a, "--json", option)
@@ -251,7 +259,7 @@ def test_only_one_family(lan: Lan) -> None:
             ("10.9.1.1", 2222, b"end"),
             ("fd00:1::1", 2222, b"end6"),
         )
-        eventually(lambda l=listening: len(datagrams(l)) == 2)  # type: ignore[misc]
+        both_are_heard(listening)
         assert [e["text"] for e in heard(listening)] == expected
 
 
@@ -431,7 +439,7 @@ def test_a_datagram_that_came_in_fragments(lan: Lan) -> None:
     assert [e["length"] for e in heard(listening)] == [40_000, 40_000]
 
 
-# -- what happens to interfaces --------------------------------------------------------------------
+# -- what happens to interfaces -------------------------------------------------------------------
 
 
 class Pair(NamedTuple):
@@ -477,11 +485,11 @@ AGAIN = 1.0 + 2.0
 class Watched:
     """A listener on v2 of `b` that `a` talks to all the time."""
 
-    def __init__(self, pair: Pair, *args: str) -> None:
+    def __init__(self, pair: Pair, *args: str, kinds: set[str] = KINDS) -> None:
         self.pair = pair
         self.listening = listen(pair.b, "-g", "239.1.2.3", "-g", "ff12::1:2", *args)
         pair.a.start_python(_CHATTER)
-        self.hears(since=0.0)
+        self.hears(since=0.0, kinds=kinds)
         self.said = len(self.remarks())
 
     def remarks(self) -> list[str]:
@@ -590,6 +598,30 @@ def test_an_interface_that_loses_its_address_and_gets_another(pair: Pair) -> Non
     watched.ends()
 
 
+def test_an_interface_without_an_address_yet(pair: Pair) -> None:
+    pair.b.setup("ip -4 addr flush dev v2", "ip -6 addr flush dev v2")
+    watched = Watched(pair, kinds={"broadcast", "group"})
+    usable = watched.change(*watched.addresses)
+    watched.hears(since=usable, within=AGAIN)
+    watched.listening.wait_for("v2 got 10.9.1.2/24")
+    watched.ends()
+
+
+def test_an_interface_that_was_down_when_it_began(own_lan: Lan) -> None:
+    own_lan.a.setup("ip link set eth1 down")
+    listening = listen(own_lan.a, "-i", "eth0", "-i", "eth1")
+    listening.wait_for("skipped eth1: down")
+    own_lan.a.setup("ip link set eth1 up")
+    listening.wait_for("eth1 came up")
+
+    def is_heard() -> bool:
+        say(own_lan.c, (ALL_HOSTS, 2222, b"green"))
+        return "  green" in listening.output()
+
+    eventually(is_heard)
+    assert listening.interrupt() == 0
+
+
 def test_an_interface_that_is_renamed(pair: Pair) -> None:
     watched = Watched(pair, "-i", "v2")
     usable = watched.change("ip link set v2 down", "ip link set v2 name lan0")
@@ -669,17 +701,13 @@ def test_a_new_interface_that_fits_is_picked_up(own_lan: Lan) -> None:
     )
     own_lan.c.setup("ip link set eth8 up", "ip addr add 10.9.7.2/24 brd + dev eth8")
     listening.wait_for("eth7")
-    eventually(
-        lambda: (
-            say(
-                own_lan.c,
-                (ALL_HOSTS, 2222, b"hi"),
-                ("239.1.2.3", 2222, b"you"),
-                interface="eth8",
-            ),
-            "  you" in listening.output(),
-        )[1]
-    )
+
+    def is_heard() -> bool:
+        both = ((ALL_HOSTS, 2222, b"hi"), ("239.1.2.3", 2222, b"you"))
+        say(own_lan.c, *both, interface="eth8")
+        return "  you" in listening.output()
+
+    eventually(is_heard)
     assert "  eth7  10.9.7.2:" in listening.output()
     assert listening.interrupt() == 0
     # It is none of the business of somebody who asked for another one.
@@ -706,7 +734,7 @@ def test_more_changes_than_the_kernel_can_tell(pair: Pair) -> None:
     watched.ends()
 
 
-# -- ports that are taken --------------------------------------------------------------------------
+# -- ports that are taken -------------------------------------------------------------------------
 
 _HOLD = """
 import signal, socket, sys
@@ -740,7 +768,12 @@ def test_a_port_that_is_taken_on_one_interface(lan: Lan) -> None:
         listening.wait_for("eth0: UDP port 2222 is taken by a program that doesn't share it")
         say(lan.c, (ALL_HOSTS, 2222, b"green"))
         listening.wait_for("green")
-    eventually(lambda: (say(lan.b, (ALL_HOSTS, 2222, b"blue")), "  blue" in listening.output())[1])
+
+    def is_heard() -> bool:
+        say(lan.b, (ALL_HOSTS, 2222, b"blue"))
+        return "  blue" in listening.output()
+
+    eventually(is_heard)
     assert listening.interrupt() == 0
     assert listening.errors().count("taken") == 1
 
@@ -752,7 +785,7 @@ def test_a_port_that_takes_privileges(lan: Lan) -> None:
         assert "ports below 1024 need privileges" in done.stderr
 
 
-# -- the end ---------------------------------------------------------------------------------------
+# -- the end --------------------------------------------------------------------------------------
 
 
 def in_shell(host: Host, script: str, *args: str) -> subprocess.CompletedProcess[str]:
@@ -829,25 +862,33 @@ def test_streams_that_are_not_there(lan: Lan, args: list[str], closed: str) -> N
         assert "listening" not in done.stdout
 
 
-def test_a_reader_that_stalls_does_not_make_it_immortal(lan: Lan) -> None:
-    # The pipe is full, and nothing but a second signal can end a write to it.
+@pytest.mark.parametrize(
+    "numbers",
+    [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]],
+    ids=["SIGTERM", "SIGINT twice"],
+)
+def test_a_reader_that_stalls_does_not_make_it_immortal(
+    lan: Lan, numbers: list[signal.Signals]
+) -> None:
     running = lan.a.start(
         ["sh", "-c", '"$@" | sleep 60', "sh", *COMMAND, "listen", "-p", "2222", "--json"],
         env=environment(),
         capable=False,
     )
+    running.wait_for(LISTENING)
     shell = running.pid
     pid = eventually(lambda: child_named(shell, "bcast"))
-    for _ in range(3):
-        say(lan.b, (ALL_HOSTS, 2222, b"x" * 1000), times=50)
-    for _ in range(3):
-        if Path(f"/proc/{pid}").exists():
-            os.kill(pid, signal.SIGINT)
-            time.sleep(0.3)
+    # More than a pipe holds: it waits for a reader who never comes.
+    say(lan.b, (ALL_HOSTS, 2222, b"x" * 1000), times=150)
+    time.sleep(0.3)
     try:
-        eventually(lambda: state(pid) in ("", "Z"), timeout=3)
+        for number in numbers:
+            os.kill(pid, number)
+            time.sleep(0.1)
+        eventually(lambda: state(pid) in ("", "Z"), timeout=8)
     finally:
         running.kill()
+    assert "Traceback" not in running.errors()
 
 
 def child_named(parent: int, word: str) -> int | None:
@@ -886,7 +927,23 @@ def test_it_ends_in_good_order_in_the_middle_of_a_flood(lan: Lan, option: str) -
         assert f"\n{shown} datagrams, {shown * 200} bytes" in errors
 
 
-# -- captures --------------------------------------------------------------------------------------
+def test_a_capture_is_whole_when_it_ends_in_the_middle_of_a_flood(
+    lan: Lan, tmp_path: Path
+) -> None:
+    path = tmp_path / "flood.pcapng"
+    listening = listen(lan.a, "-w", str(path))
+    flooding = lan.b.start_python(_FLOOD, "100000000")
+    eventually(lambda: path.stat().st_size > 100_000)
+    try:
+        assert listening.terminate(timeout=PATIENCE) == 0
+    finally:
+        flooding.kill()
+    found = re.search(r"^(\d+) datagrams", listening.errors(), re.MULTILINE)
+    assert found is not None
+    assert len(payloads(path)) == int(found[1])
+
+
+# -- captures -------------------------------------------------------------------------------------
 
 
 def payloads(path: Path) -> list[bytes]:
@@ -955,7 +1012,7 @@ def test_drops_are_in_the_capture(lan: Lan, tmp_path: Path) -> None:
     pause(listening)
     flood(lan.b, 20_000)
     proceed(listening)
-    settled(path, above=1_000_000)
+    settled(path, above=10_000)
     assert listening.interrupt() == 0
     summary = listening.errors().splitlines()[-1]
     counted = re.match(r"(\d+) datagrams, .*; kernel drops (\d+); rejected 0$", summary)
@@ -1000,7 +1057,17 @@ def test_tools_read_it_without_complaint(lan: Lan, tmp_path: Path) -> None:
     time.sleep(0.3)
     assert listening.interrupt() == 0
     # Port 2222 is somebody's, whose format it isn't.
-    args = ["-n", "-r", str(path), "-d", "udp.port==2222,data", "-o", "udp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]
+    args = [
+        "-n",
+        "-r",
+        str(path),
+        "-d",
+        "udp.port==2222,data",
+        "-o",
+        "udp.check_checksum:TRUE",
+        "-o",
+        "ip.check_checksum:TRUE",
+    ]
     fields = ["ip.src", "ipv6.src", "udp.dstport", "data.text", "frame.interface_name"]
     shown = subprocess.run(
         ["tshark", *args, "-T", "fields", *(w for f in fields for w in ("-e", f))],
@@ -1028,7 +1095,7 @@ def test_a_kill_costs_the_last_second_only(lan: Lan, tmp_path: Path) -> None:
     path = tmp_path / "killed.pcapng"
     listening = listen(lan.a, "-w", str(path))
     said = 0
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + 0.5
     while time.monotonic() < deadline:
         say(lan.b, (ALL_HOSTS, 2222, b"hello"), times=10)
         said += 10
@@ -1040,9 +1107,9 @@ def test_a_kill_costs_the_last_second_only(lan: Lan, tmp_path: Path) -> None:
 
 def test_a_file_that_may_not_grow(lan: Lan, tmp_path: Path) -> None:
     path = tmp_path / "limited.pcapng"
+    args = ["listen", "-p", "2222", "-w", str(path)]
     running = lan.a.start(
-        ["sh", "-c", 'ulimit -f 16; exec "$@"', "sh", *COMMAND]
-        + ["listen", "-p", "2222", "-w", str(path)],
+        ["sh", "-c", 'ulimit -f 16; exec "$@"', "sh", *COMMAND, *args],
         env=environment(),
         capable=False,
     )
@@ -1065,9 +1132,10 @@ def test_a_disk_that_is_full(lan: Lan, tmp_path: Path) -> None:
     )
     folder = tmp_path / "small"
     folder.mkdir()
+    alone = ("unshare", "--user", "--map-root-user", "--mount")
+    args = ("listen", "-p", "2222", "-w", str(folder / "full.pcapng"))
     running = lan.a.start(
-        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(folder)]
-        + [*COMMAND, "listen", "-p", "2222", "-w", str(folder / "full.pcapng")],
+        [*alone, "sh", "-c", script, str(folder), *COMMAND, *args],
         env=environment(),
         capable=True,
     )
@@ -1103,7 +1171,9 @@ def test_a_fifo_that_nobody_reads_can_be_given_up(lan: Lan, tmp_path: Path) -> N
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     running = start_bcast(lan.a, "listen", "-i", "lo", "-w", str(fifo))
-    time.sleep(0.7)  # until it waits for a reader, and says nothing
+    # Its sockets are open; next it waits for a reader, and says nothing of it.
+    eventually(lambda: ":6E48 " in lan.a.run(["cat", "/proc/self/net/udp"]).stdout)
+    time.sleep(0.1)
     assert running.interrupt(timeout=3.0) in (0, 130)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -220,7 +221,7 @@ def test_several_times(lan: Lan) -> None:
     numbers, times = zip(*(s.payload.decode().split(" at ") for s in blue.seen()), strict=True)
     assert numbers == ("1", "2", "3")
     seconds = [float(time.rpartition(":")[2].rstrip("Z")) for time in times]
-    for before, after in zip(seconds, seconds[1:], strict=False):
+    for before, after in pairwise(seconds):
         assert 0.1 < (after - before) % 60 < 5
 
 
@@ -271,7 +272,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as answering:
 def test_wait_shows_the_replies(lan: Lan) -> None:
     with lan.b.start_python(_ANSWER) as peer:
         peer.wait_for("answering")
-        done = run_bcast(lan.a, "send", "ping", "-p", "2222", "--wait", "1")
+        done = run_bcast(lan.a, "send", "ping", "-p", "2222", "--wait", "0.5")
         sent, reply = done.stdout.splitlines()[0], done.stdout.splitlines()[2]
         assert sent.startswith("eth0  10.9.1.1:")
         port = sent.split(" > ")[0].rpartition(":")[2]

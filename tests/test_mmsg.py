@@ -27,7 +27,9 @@ if sys.platform != "linux":
 from bcast.sockets import mmsg
 
 if not mmsg.available():
-    pytest.skip("this system hasn't recvmmsg and sendmmsg, or not in 64 bits", allow_module_level=True)
+    pytest.skip(
+        "this system hasn't recvmmsg and sendmmsg, or not in 64 bits", allow_module_level=True
+    )
 
 LO = Interface(
     "lo",
@@ -65,8 +67,9 @@ def receivers(family: Family, number: int) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
         opened = []
         for _ in range(number):
-            with socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6,
-                               socket.SOCK_DGRAM) as probe:
+            with socket.socket(
+                socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM
+            ) as probe:
                 probe.bind(("127.0.0.1" if family == 4 else "::1", 0))
                 port = probe.getsockname()[1]
             (one,) = open_receivers(LO, family, port=port, share=False)
@@ -77,7 +80,7 @@ def receivers(family: Family, number: int) -> Iterator[list[socket.socket]]:
 @contextmanager
 def sender(family: Family, **options: int) -> Iterator[socket.socket]:
     source = LO.addresses_of(family)[0].address
-    with open_sender(LO, family, source=source, **options) as opened:  # type: ignore[arg-type]
+    with open_sender(LO, family, source=source, **options) as opened:  # type: ignore[arg-type, unused-ignore]
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 21)
         yield opened
 
@@ -159,7 +162,7 @@ def test_nothing_there_is_no_batch(family: Family) -> None:
 def test_an_error_is_an_oserror() -> None:
     with receivers(Family.IPV4, 1) as (opened,):
         pass
-    with pytest.raises(OSError) as raised:
+    with pytest.raises(OSError, match="Bad file descriptor") as raised:
         mmsg.MmsgReader().read(opened, LO, 1)
     assert raised.value.errno == errno.EBADF
 
@@ -213,7 +216,7 @@ def test_more_is_told_than_was_asked_for(family: Family) -> None:
         assert row[0] > 0
 
 
-# -- control messages in any order, missing, cut off ------------------------------------------------
+# -- control messages in any order, missing, cut off ----------------------------------------------
 
 messages = st.lists(
     st.tuples(st.integers(-(2**31), 2**31 - 1), st.integers(0, 100), st.binary(max_size=40)),
@@ -276,9 +279,7 @@ def test_control_messages_in_any_order(data: st.DataObject, four: bool) -> None:
     batch = Batch(LO, 1, payloads, lambda: parts, 0)
     expected: list[Row] = [
         (time_ns, key, destination, ttl, said)
-        for ((time_ns, destination, ttl), _), key, said in zip(
-            values, keys, payloads, strict=True
-        )
+        for ((time_ns, destination, ttl), _), key, said in zip(values, keys, payloads, strict=True)
     ]
     assert batch.rows == expected
 
@@ -300,7 +301,7 @@ def test_whatever_is_in_the_control_buffers(
         assert isinstance(ttl, int)
 
 
-# -- sending ----------------------------------------------------------------------------------------
+# -- sending --------------------------------------------------------------------------------------
 
 
 def send(
@@ -309,8 +310,13 @@ def send(
     payloads: Sequence[bytes],
     target: socket.socket,
     control: Ancillary,
+    start: int = 0,
 ) -> int:
-    return sending.send(opened, payloads, source_key(to(target)), mmsg.lay_out(control))
+    return sending.send(opened, payloads, start, heading(target, control))
+
+
+def heading(target: socket.socket, control: Ancillary) -> mmsg.Heading:
+    return mmsg.Heading(source_key(to(target)), mmsg.lay_out(control))
 
 
 def payloads_of(opened: socket.socket) -> list[bytes]:
@@ -325,7 +331,7 @@ def test_a_call_sends_as_many_as_fit(family: Family) -> None:
         sent = 0
         rounds = []
         while sent < len(payloads):
-            count = send(sending, opened, payloads[sent:], first, ancillary(family))
+            count = send(sending, opened, payloads, first, ancillary(family), sent)
             rounds.append(count)
             sent += count
         assert rounds == [64, 64, 22]
@@ -355,10 +361,10 @@ def test_what_fails_in_between() -> None:
         sending = mmsg.MmsgSender()
         payloads = [b"one", b"two", bytes(65_508), b"four"]
         assert send(sending, opened, payloads, target, ancillary(Family.IPV4)) == 2
-        with pytest.raises(OSError) as raised:
-            send(sending, opened, payloads[2:], target, ancillary(Family.IPV4))
+        with pytest.raises(OSError, match="Message too long") as raised:
+            send(sending, opened, payloads, target, ancillary(Family.IPV4), 2)
         assert raised.value.errno == errno.EMSGSIZE
-        assert send(sending, opened, payloads[3:], target, ancillary(Family.IPV4)) == 1
+        assert send(sending, opened, payloads, target, ancillary(Family.IPV4), 3) == 1
         assert payloads_of(target) == [b"one", b"two", b"four"]
 
 
@@ -370,14 +376,48 @@ def test_a_full_send_buffer_does_not_block() -> None:
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as right,
     ):
         right.bind(name)
-        sockaddr = struct.pack("=H", socket.AF_UNIX) + name
+        nearby = mmsg.Heading(struct.pack("=H", socket.AF_UNIX) + name, b"")
         sending, count = mmsg.MmsgSender(), 0
-        with pytest.raises(BlockingIOError):
+
+        def fill() -> None:
+            nonlocal count
             for _ in range(10_000):
-                count += sending.send(left, [b"x" * 1000] * 64, sockaddr, b"")
+                count += sending.send(left, [b"x" * 1000] * 64, 0, nearby)
+
+        with pytest.raises(BlockingIOError):
+            fill()
         assert count > 0
         right.setblocking(False)
         assert right.recv(2000) == b"x" * 1000
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([0, 1, 3, 200, 2048, 3000, 20_000]), min_size=1, max_size=70),
+            st.integers(0, 1),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_any_payloads_one_after_the_other(rounds: list[tuple[list[int], int]]) -> None:
+    # What one call leaves in the arrays must not show in the next.
+    mark = 0
+    with sender(Family.IPV4) as opened, receivers(Family.IPV4, 2) as targets:
+        sending, reader = mmsg.MmsgSender(), mmsg.MmsgReader()
+        headings = [heading(target, ancillary(Family.IPV4)) for target in targets]
+        for sizes, which in rounds:
+            payloads = []
+            for size in sizes:
+                mark += 1
+                payloads.append((b"%d " % mark * (size // 2 + 1))[:size])
+            sent = 0
+            while sent < len(payloads):
+                sent += sending.send(opened, payloads, sent, headings[which])
+                found = read_all(reader, targets[which])
+                first = sent - sum(map(len, found))
+                assert [p for batch in found for p in batch.payloads] == payloads[first:sent]
 
 
 def test_the_payloads_must_not_die_before_the_call() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ import pytest
 
 from tests.command import Wire, any_lab, say
 from tests.lab import Host, Lab
+
+if sys.platform != "linux":
+    pytest.skip("needs network namespaces", allow_module_level=True)
 
 pytestmark = pytest.mark.kernel("hosts with two interfaces")
 
@@ -25,7 +29,7 @@ from bcast.datagram import Family, Group
 from bcast.errors import BcastError, PortTakenError, SocketError
 from bcast.interfaces import list_interfaces
 from bcast.sockets import linux, open_receivers, open_sender
-from bcast.sockets.transfer import drop_counter, open_batch_sender, open_reader
+from bcast.sockets.transfer import open_reader
 interfaces = {i.name: i for i in list_interfaces()}
 eth0, eth1, lo = interfaces.get("eth0"), interfaces.get("eth1"), interfaces["lo"]
 result = {}
@@ -42,7 +46,8 @@ def send(opened, interface, source, to, payload=b"hi", port=2222):
     to = ip_address(to)
     scope = interface.index if to.is_link_local or to.is_multicast else 0
     told = linux.send_ancillary(interface, source)
-    return open_batch_sender()(opened, [payload], to, port, scope, told)
+    six = () if to.version == 4 else (0, scope)
+    return opened.sendmsg([payload], told, 0, (str(to), port, *six))
 
 def name_of(call, *args, **options):
     '''The error of a call, None if there is none.'''
@@ -175,6 +180,28 @@ with sender(eth0) as opened:
     )
     assert (payload, source, ttl) == ("yes", "10.9.1.2:2222", 33)
     assert time_ns > 0
+
+
+def test_a_reply_by_another_interface_is_none(lan: Lan) -> None:
+    asking = lan.a.start_python(
+        PRELUDE
+        + """
+with sender(eth0, source_port=3333) as four, sender(eth0, SIX, source_port=3333) as six:
+    wait_for_signal()
+    print(json.dumps([[h[0] for h in heard(each, 0)] for each in (four, six)]))
+"""
+    )
+    asking.wait_for("ready")
+    for host, number, mark in ((lan.c, 2, b"green"), (lan.b, 1, b"blue")):
+        say(
+            host,
+            (f"10.9.{number}.1", 3333, mark),
+            ("255.255.255.255", 3333, mark),
+            (f"fd00:{number}::1", 3333, mark),
+        )
+    asking.send_signal(signal.SIGUSR1)
+    assert asking.wait() == 0
+    assert json.loads(asking.output().splitlines()[-1]) == [["blue", "blue"], ["blue"]]
 
 
 def test_an_address_that_is_gone_is_never_replaced_by_another_interfaces(own_lan: Lan) -> None:
