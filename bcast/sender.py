@@ -43,7 +43,7 @@ __all__ = ["Sender"]
 # Destinations whose meaning is remembered; a program may send to any number of groups and ports.
 _PLANS = 256
 
-# Seconds between two rounds at most: a day.
+# Seconds of one wait, and between two rounds, at most: a day.
 _LONGEST = 86_400.0
 
 # How long a full send buffer is waited for, in seconds, before the datagram is given up.
@@ -362,7 +362,7 @@ class Sender:
             for way in self._sockets.values():
                 selector.register(way.socket, selectors.EVENT_READ, way)
             while (left := end - self._clock()) > 0:
-                for key, _ in selector.select(left):
+                for key, _ in selector.select(min(left, _LONGEST)):
                     way = key.data
                     try:
                         batches = read(way.socket, way.interface, way.port)
