@@ -90,12 +90,18 @@ class Channel:
     def __init__(self, interface: Interface) -> None:
         self.interface = interface
         self.sockets: dict[Family, list[socket.socket]] = {}
-        self.error: SocketError | None = None
+        #: Why the sockets of a family could not be opened when that was last tried.
+        self.errors: dict[Family, SocketError] = {}
         self._counters: dict[Family, list[Callable[[], int]]] = {}
 
     def add(self, family: Family, opened: list[socket.socket]) -> None:
         self.sockets[family] = opened
         self._counters[family] = [c for c in map(drop_counter, opened) if c is not None]
+
+    @property
+    def error(self) -> SocketError | None:
+        """The first of the errors, if there is one."""
+        return next(iter(self.errors.values()), None)
 
     @property
     def drops(self) -> int | None:
@@ -164,7 +170,8 @@ class Channels:
                 channel = self.by_index[interface.index] = Channel(interface)
                 self.interfaces[interface.index] = interface
                 self._gone.pop(interface.name, None)
-            before, channel.error = channel.error, None
+            before = channel.error
+            channel.errors.clear()
             for family in self._families:
                 self._open_family(channel, family)
             if channel.error is not None and str(channel.error) != str(before):
@@ -188,7 +195,7 @@ class Channels:
                 buffer=self._buffer,
             )
         except SocketError as error:
-            channel.error = error
+            channel.errors[family] = error
             return
         channel.add(family, opened)
         for one in opened:

@@ -33,7 +33,7 @@ from bcast.destinations import (
     check_port,
     parse_group,
 )
-from bcast.errors import ArgumentError, InterfaceError
+from bcast.errors import ArgumentError, InterfaceError, PortTakenError
 from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, listed, select
 from bcast.networks import contains, parse_networks
 from bcast.sockets import RECEIVE_BUFFER
@@ -162,6 +162,12 @@ class Receiver:
     def _check_open(self, families: Sequence[Family]) -> None:
         """Raises why nothing can be received on any interface, if so."""
         channels = self._channels.by_index.values()
+        for family in families:
+            # A port that is taken everywhere is not made good by the other family's.
+            failed = [c.errors[family] for c in channels if family in c.errors]
+            taken = [error for error in failed if isinstance(error, PortTakenError)]
+            if taken and not any(family in channel.sockets for channel in channels):
+                raise taken[0]
         if any(channel.sockets for channel in channels):
             return
         for channel in channels:
