@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-__all__ = ["Interrupted", "Stopped", "abandon", "interruptible"]
+__all__ = ["Interrupted", "Stopped", "abandon", "held", "interruptible"]
 
 
 # Seconds that a reader who has stopped reading is waited for after a signal.
@@ -110,3 +110,22 @@ def interruptible() -> Iterator[Stopped]:
         for number, handler in before.items():
             signal.signal(number, handler)
         stopped.close()
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Keeps SIGINT and SIGTERM until the block is over, so that what it did is noted.
+
+    Then the first of them ends the command, with 128 + its number.
+    """
+    came: list[int] = []
+    before = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda number, _frame: came.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            raise SystemExit(128 + came[0])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcast.cli.interruption import held
 from bcast.cli.options import (
     Exclude,
     Interfaces,
@@ -135,9 +136,9 @@ def send(
                         replies += _show_replies(output, sender.read_replies(pause))
                     else:
                         sleep(pause)
-                rounds.append(sender.send_round(filled, to=to, port=port, sequence=sequence))
-                if count > 1 or wait:
-                    rounds = [merge(rounds)]
+                with held():
+                    results = sender.send_round(filled, to=to, port=port, sequence=sequence)
+                    rounds = [merge([*rounds, results])]
         finally:
             # Interrupted or not: what was sent is said.
             results = merge(rounds)
