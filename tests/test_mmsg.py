@@ -127,9 +127,10 @@ def test_a_batch_is_what_one_at_a_time_would_read(family: Family) -> None:
         assert [p for batch in fast for p in batch.payloads] == payloads
         assert all(batch.size == sum(map(len, batch.payloads)) for batch in fast)
         assert {row[3] for batch in fast for row in batch.rows} == {7}
-        times = [row[0] for batch in fast for row in batch.rows]
-        assert times == sorted(times)
-        assert 0 <= slow[0].rows[0][0] - times[0] < 10_000_000_000
+        # Not sorted: what arrives just after the first socket of a machine asked for times may be
+        # stamped when it is read.
+        times = [row[0] for batch in (*fast, *slow) for row in batch.rows]
+        assert max(times) - min(times) < 10_000_000_000
 
 
 @families
