@@ -121,6 +121,7 @@ class Sender:
         self._list_interfaces = list_interfaces
         self._interfaces = list_interfaces()
         self._fresh = True
+        self._closed = False
         self._plans: dict[tuple[str, int], _Plan] = {}
         self._watcher: InterfaceWatcher | None = None
         self._selection = select(self._interfaces, self._include, self._exclude)
@@ -194,6 +195,8 @@ class Sender:
         port: int,
     ) -> SendResults:
         check_port(port)
+        if self._closed:
+            raise ArgumentError("this sender is closed", "open another one")
         self._refresh()
         plan = self._plans.get((to, port))
         if plan is None:
@@ -377,6 +380,7 @@ class Sender:
 
     def close(self) -> None:
         """Closes all sockets. More than once is fine."""
+        self._closed = True
         if self._watcher is not None:
             self._watcher.close()
         for way in self._sockets.values():
