@@ -6,9 +6,11 @@ address is IPv6, a loopback interface has loopback addresses, a tunnel has no br
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -42,6 +44,7 @@ __all__ = [
     "payloads",
     "ports",
     "rows",
+    "scopes_travel",
     "times_ns",
     "usable_interfaces",
 ]
@@ -306,3 +309,10 @@ def batches(
     family = draw(families)
     found = draw(st.lists(rows(interface, family), max_size=max_size))
     return Batch.of_rows(interface, draw(ports), found)
+
+
+#: For tests that pickle addresses: early releases of Python 3.11 lose the scope on the way.
+scopes_travel = pytest.mark.skipif(
+    pickle.loads(pickle.dumps(IPv6Address("fe80::1%eth0"))) != IPv6Address("fe80::1%eth0"),
+    reason="this Python loses the scope of a pickled address",
+)

@@ -27,6 +27,7 @@ from tests.strategies import (
     ip_addresses,
     is_link_scoped,
     ports,
+    scopes_travel,
 )
 
 ETH7 = Interface("eth7", 7, Kind.ETHERNET, InterfaceFlag.UP, 1500)
@@ -187,6 +188,7 @@ def test_a_received_datagram_is_as_good_as_one_that_was_built(batch: Batch) -> N
         assert received.time == built.time
 
 
+@scopes_travel
 @given(batches())
 def test_a_received_datagram_leaves_its_batch_behind_when_it_travels(batch: Batch) -> None:
     for received in batch.datagrams():

@@ -20,7 +20,7 @@ from bcast.datagram import (
     InterfaceFlag,
     Kind,
 )
-from tests.strategies import addresses, datagrams, endpoints, groups, interfaces
+from tests.strategies import addresses, datagrams, endpoints, groups, interfaces, scopes_travel
 
 UP = InterfaceFlag.UP
 RUNNING = InterfaceFlag.RUNNING
@@ -56,6 +56,7 @@ def test_every_value_is_immutable(value: Any) -> None:
         value.other = 1  # a misspelled attribute is an error
 
 
+@scopes_travel
 @given(values)
 def test_every_value_survives_pickling_and_copying(value: Any) -> None:
     """Events go to other processes, and into sets."""
