@@ -22,20 +22,31 @@ import bcast
 from tests.lab import Host, Lab, Running, lab_unavailable
 
 __all__ = [
+    "ALL_HOSTS",
     "COMMAND",
+    "FLOOD",
+    "LISTENING",
     "PATIENCE",
+    "Lan",
     "Sighting",
     "Wire",
     "any_lab",
+    "datagrams",
+    "end_listeners",
     "environment",
     "events",
     "eventually",
+    "flood",
     "free_port",
+    "heard",
+    "in_shell",
+    "listen",
     "pause",
     "proceed",
     "run_bcast",
     "say",
     "start_bcast",
+    "two_networks",
 ]
 
 _Found = TypeVar("_Found")
@@ -119,6 +130,17 @@ def free_port() -> int:
         return port
 
 
+def in_shell(host: Host, script: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Runs a shell's command line, in which "$@" is the command and its arguments."""
+    return host.run(
+        ["sh", "-c", script, "sh", *COMMAND, *args],
+        env=environment(),
+        check=False,
+        capable=False,
+        timeout=PATIENCE,
+    )
+
+
 def pause(running: Running) -> None:
     """Stops a command of a lab in its tracks (SIGSTOP)."""
     if sys.platform == "win32":
@@ -196,6 +218,57 @@ class Wire:
         ]
 
 
+ALL_HOSTS = "255.255.255.255"
+#: What `bcast listen` says on standard error once nothing is missed any more.
+LISTENING = "listening on port"
+
+
+class Lan(NamedTuple):
+    """`a` is on two networks, blue by eth0 and green by eth1; `b` is on blue, `c` on green."""
+
+    a: Host
+    b: Host
+    c: Host
+
+
+def two_networks(lab: Lab) -> Lan:
+    """10.9.1.0/24 and fd00:1::/64 are blue, 10.9.2.0/24 and fd00:2::/64 green; `a` has ...1."""
+    blue, green = lab.network("blue"), lab.network("green")
+    lan = Lan(lab.host("a"), lab.host("b"), lab.host("c"))
+    lan.a.connect(blue, unique_local="fd00:1::1/64")
+    lan.b.connect(blue, unique_local="fd00:1::2/64")
+    lan.a.connect(green, unique_local="fd00:2::1/64")
+    lan.c.connect(green, unique_local="fd00:2::2/64")
+    return lan
+
+
+_listening: list[Running] = []
+
+
+def listen(host: Host, *args: str, port: int = 2222) -> Running:
+    """Starts ``bcast listen`` and waits until it does."""
+    listening = start_bcast(host, "listen", "-p", str(port), *args, until=LISTENING)
+    _listening.append(listening)
+    return listening
+
+
+def end_listeners() -> None:
+    """So that a test that fails doesn't make others fail that listen on the same port."""
+    while _listening:
+        _listening.pop().kill()
+
+
+def datagrams(listening: Running) -> list[dict[str, Any]]:
+    """What a listener with --json has heard so far."""
+    return [e for e in events(listening.output()) if e["event"] == "datagram"]
+
+
+def heard(listening: Running) -> list[dict[str, Any]]:
+    """Ends a listener with --json: the datagrams it heard."""
+    assert listening.interrupt() == 0, listening.errors()
+    return datagrams(listening)
+
+
 _SAY = """
 import json, socket, struct, sys
 for source, ports, destination, interface, ttl, payload, times in json.load(sys.stdin):
@@ -239,3 +312,20 @@ def say(
         for destination, port, payload in messages
     ]
     host.python(_SAY, input=json.dumps(wanted), timeout=PATIENCE)
+
+
+#: Broadcasts without a pause, by eth0 to port 2222.
+FLOOD = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as said:
+    said.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    said.setsockopt(socket.SOL_SOCKET, 25, b"eth0\\0")
+    said.connect(("255.255.255.255", 2222))
+    for _ in range(int(sys.argv[1])):
+        said.send(b"x" * 200)
+"""
+
+
+def flood(host: Host, count: int) -> None:
+    """Sends ``count`` broadcasts of 200 bytes as fast as it can."""
+    host.python(FLOOD, str(count), timeout=30.0)

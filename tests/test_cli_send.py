@@ -8,43 +8,28 @@ import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests.command import (
+    ALL_HOSTS,
+    Lan,
     Sighting,
     Wire,
     any_lab,
     events,
     run_bcast,
     start_bcast,
+    two_networks,
 )
-from tests.lab import Host, Lab
+from tests.lab import Lab
 
 pytestmark = pytest.mark.kernel("hosts with two interfaces")
 
-ALL_HOSTS = "255.255.255.255"
-
-
-class Lan(NamedTuple):
-    """`a` is on both networks, blue by eth0 (with the default route) and green by eth1.
-
-    `b` is on blue, `c` on green, each by eth0.
-    """
-
-    a: Host
-    b: Host
-    c: Host
-
 
 def build(lab: Lab) -> Lan:
-    blue, green = lab.network("blue"), lab.network("green")
-    lan = Lan(lab.host("a"), lab.host("b"), lab.host("c"))
-    lan.a.connect(blue, unique_local="fd00:1::1/64")
-    lan.b.connect(blue, unique_local="fd00:1::2/64")
-    lan.a.connect(green, unique_local="fd00:2::1/64")
-    lan.c.connect(green, unique_local="fd00:2::2/64")
+    """Two networks, and the default route on the first of them."""
+    lan = two_networks(lab)
     lan.a.default_route("10.9.1.2")
     # Addresses beyond both networks: one behind b by the default route, the other one's host
     # answers for it on green as well.

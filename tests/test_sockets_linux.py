@@ -10,11 +10,11 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from tests.command import Wire, any_lab, say
+from tests.command import Lan, Wire, any_lab, say, two_networks
 from tests.lab import Host, Lab
 
 if sys.platform != "linux":
@@ -90,37 +90,21 @@ def on(host: Host, script: str) -> Any:
 WARNINGS = {"PYTHONWARNINGS": "default::ResourceWarning"}
 
 
-class Lan(NamedTuple):
-    a: Host
-    b: Host
-    c: Host
-
-
-def build(lab: Lab) -> Lan:
-    blue, green = lab.network("blue"), lab.network("green")
-    lan = Lan(lab.host("a"), lab.host("b"), lab.host("c"))
-    lan.a.connect(blue, unique_local="fd00:1::1/64")
-    lan.b.connect(blue, unique_local="fd00:1::2/64")
-    lan.a.connect(green, unique_local="fd00:2::1/64")
-    lan.c.connect(green, unique_local="fd00:2::2/64")
-    return lan
-
-
 @pytest.fixture(scope="module")
 def lan() -> Iterator[Lan]:
     with any_lab() as lab:
-        yield build(lab)
+        yield two_networks(lab)
 
 
 @pytest.fixture
 def own_lan() -> Iterator[Lan]:
     """A lan of its own, for tests that change it."""
     with any_lab() as lab:
-        yield build(lab)
+        yield two_networks(lab)
 
 
 def test_a_sender_sends_out_of_its_interface_whatever_the_routes(lab: Lab) -> None:
-    lan = build(lab)
+    lan = two_networks(lab)
     for route in ("", "10.9.1.2"):
         if route:
             lan.a.default_route(route)
@@ -156,7 +140,7 @@ for interface in (eth0, eth1):
 
 
 def test_a_reply_comes_to_the_socket_that_asked(lab: Lab) -> None:
-    lan = build(lab)
+    lan = two_networks(lab)
     answer = lan.b.start_python(
         """
 import socket

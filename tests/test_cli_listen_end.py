@@ -1,0 +1,175 @@
+"""How ``bcast listen``, and what else writes without end, ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import (
+    ALL_HOSTS,
+    COMMAND,
+    FLOOD,
+    LISTENING,
+    PATIENCE,
+    Lan,
+    any_lab,
+    end_listeners,
+    environment,
+    events,
+    eventually,
+    in_shell,
+    listen,
+    say,
+    two_networks,
+)
+
+if sys.platform != "linux":
+    pytest.skip("needs network namespaces", allow_module_level=True)
+
+pytestmark = pytest.mark.kernel("hosts with two interfaces")
+
+
+@pytest.fixture(scope="module")
+def lan() -> Iterator[Lan]:
+    with any_lab() as lab:
+        yield two_networks(lab)
+
+
+@pytest.fixture(autouse=True)
+def nobody_goes_on_listening() -> Iterator[None]:
+    yield
+    end_listeners()
+
+
+def test_whoever_reads_it_has_had_enough(lan: Lan) -> None:
+    running = lan.a.start(
+        ["sh", "-c", '"$@" | head -n 1', "sh", *COMMAND, "listen", "-p", "2222"],
+        env=environment(),
+        capable=False,
+    )
+    running.wait_for(LISTENING)
+    say(lan.b, (ALL_HOSTS, 2222, b"hi"))
+    running.wait_for("hi")
+    # No second datagram arrives that could show that nobody listens any more.
+    assert running.wait() == 0
+    assert running.errors().splitlines()[1:] == ["skipped lo: loopback"]
+
+
+def test_whoever_reads_the_capture_has_had_enough(lan: Lan) -> None:
+    running = lan.a.start(
+        ["sh", "-c", '"$@" | head -c 4 | wc -c', "sh", *COMMAND, "listen", "-w", "-"],
+        env=environment(),
+        capable=False,
+    )
+    running.wait_for("4")
+    assert running.wait(timeout=4.0) == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["listen", "-p", "2222", "-t", "5"],
+        ["listen", "-p", "2222", "-t", "1", "--json"],
+        ["send", "hi", "-p", "2222"],
+        ["send", "hi", "-p", "2222", "--json"],
+        ["interfaces"],
+        ["interfaces", "--json"],
+        ["--help"],
+        ["--version"],
+    ],
+    ids=" ".join,
+)
+def test_an_output_that_takes_no_more(lan: Lan, args: list[str]) -> None:
+    running = lan.a.start(
+        ["sh", "-c", '"$@" >/dev/full', "sh", *COMMAND, *args], env=environment(), capable=False
+    )
+    if args[:1] == ["listen"] and "--json" not in args:
+        running.wait_for(LISTENING)
+        say(lan.b, (ALL_HOSTS, 2222, b"hi"))
+    assert running.wait() == 3
+    sentence = "bcast: can't write the output: No space left on device"
+    assert running.errors().splitlines().count(sentence) == 1
+    assert "bug" not in running.errors()
+    assert "Traceback" not in running.errors()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("args", [["interfaces"], ["listen", "-i", "lo", "-t", "0.1"]])
+def test_streams_that_are_not_there(lan: Lan, args: list[str], closed: str) -> None:
+    done = in_shell(lan.a, f'"$@" {closed}', *args)
+    assert done.returncode in (0, 3)
+    assert "Traceback" not in done.stderr
+    assert "bug" not in done.stdout + done.stderr
+    if closed == "2>&-":
+        assert "listening" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]],
+    ids=["SIGTERM", "SIGINT twice"],
+)
+def test_a_reader_that_stalls_does_not_make_it_immortal(
+    lan: Lan, numbers: list[signal.Signals]
+) -> None:
+    running = lan.a.start(
+        ["sh", "-c", '"$@" | sleep 60', "sh", *COMMAND, "listen", "-p", "2222", "--json"],
+        env=environment(),
+        capable=False,
+    )
+    running.wait_for(LISTENING)
+    shell = running.pid
+    pid = eventually(lambda: child_named(shell, "bcast"))
+    # More than a pipe holds: it waits for a reader who never comes.
+    say(lan.b, (ALL_HOSTS, 2222, b"x" * 1000), times=150)
+    time.sleep(0.3)
+    try:
+        for number in numbers:
+            os.kill(pid, number)
+            time.sleep(0.1)
+        eventually(lambda: state(pid) in ("", "Z"), timeout=8)
+    finally:
+        running.kill()
+    assert "Traceback" not in running.errors()
+
+
+def child_named(parent: int, word: str) -> int | None:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    for child in children:
+        if word in Path(f"/proc/{child}/cmdline").read_text():
+            return int(child)
+    return None
+
+
+def state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("option", ["--json", "--show=hex"])
+def test_it_ends_in_good_order_in_the_middle_of_a_flood(lan: Lan, option: str) -> None:
+    listening = listen(lan.a, option)
+    flooding = lan.b.start_python(FLOOD, "100000000")
+    eventually(lambda: listening.output().count("\n") > 2000)
+    try:
+        assert listening.interrupt(timeout=PATIENCE) == 0
+    finally:
+        flooding.kill()
+    output, errors = listening.output(), listening.errors()
+    assert output.endswith("\n")
+    if option == "--json":
+        found = events(output)
+        summary = found[-1]
+        assert summary["event"] == "summary"
+        assert summary["datagrams"] == sum(e["event"] == "datagram" for e in found)
+    else:
+        shown = sum("  ttl " in line for line in output.splitlines())
+        assert f"\n{shown} datagrams, {shown * 200} bytes" in errors
