@@ -535,3 +535,15 @@ def test_no_control_message_can_hurt(
 def test_nothing_said_is_nothing_known(used: Platform) -> None:
     arrival = used.read_arrival(Family.IPV4, [])
     assert (arrival.ifindex, arrival.destination, arrival.ttl, arrival.time_ns) == (None,) * 4
+
+
+def test_too_many_open_files_are_not_taken_for_a_missing_interface(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(index: int) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "if_indextoname", refuse)
+    with pytest.raises(SocketError, match="ulimit") as raised:
+        run_steps(cast("socket.socket", None), [Verify(7, "eth7")], "eth7")
+    assert raised.value.error == "EMFILE"

@@ -203,7 +203,10 @@ def _set_option(opened: socket.socket, step: SetOption, interface: str) -> None:
 def _verify(step: Verify) -> None:
     try:
         name = socket.if_indextoname(step.ifindex)
-    except OSError:
+    except OSError as error:
+        # It opens a socket of its own: only these say something about the interface.
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise socket_error(error, "look the interface up", step.name) from error
         name = ""
     if name != step.name:
         now = f"is now called {name}" if name else "is gone"
