@@ -8,7 +8,8 @@ from __future__ import annotations
 TYPE_CHECKING = False  # what type checkers take for true, without the import of typing
 if TYPE_CHECKING:
     from bcast.capture import CaptureReader, CaptureWriter
-    from bcast.channels import InterfaceFailed, InterfaceState, InterfaceStatistics, Statistics
+    from bcast.channels import InterfaceFailed, InterfaceState
+    from bcast.counts import InterfaceStatistics, Statistics
     from bcast.datagram import (
         Address,
         Datagram,
@@ -94,8 +95,8 @@ _MODULES = {
     "CaptureWriter": "capture",
     "InterfaceFailed": "channels",
     "InterfaceState": "channels",
-    "InterfaceStatistics": "channels",
-    "Statistics": "channels",
+    "InterfaceStatistics": "counts",
+    "Statistics": "counts",
     "Address": "datagram",
     "Datagram": "datagram",
     "Endpoint": "datagram",

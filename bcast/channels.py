@@ -23,9 +23,7 @@ __all__ = [
     "Channels",
     "InterfaceFailed",
     "InterfaceState",
-    "InterfaceStatistics",
     "Notice",
-    "Statistics",
     "granted_buffer",
 ]
 
@@ -51,33 +49,6 @@ class InterfaceState(Value):
     interface: Interface
     state: Literal["ready", "waiting", "failed"]
     reason: str = ""
-
-
-class InterfaceStatistics(Value):
-    """Counts of one interface (by name). ``kernel_drops``: None where the system doesn't count.
-
-    ``buffer`` is the receive buffer that the system granted last, in bytes.
-    """
-
-    interface: Interface
-    datagrams: int = 0
-    bytes: int = 0
-    kernel_drops: int | None = None
-    buffer: int = 0
-
-
-class Statistics(Value):
-    """Counts since the receiver was opened.
-
-    ``kernel_drops`` are datagrams that arrived here and found the receive buffer full: not lost
-    by the network. ``filtered`` came from a source that isn't wanted.
-    """
-
-    datagrams: int
-    bytes: int
-    kernel_drops: int | None
-    filtered: int
-    interfaces: dict[str, InterfaceStatistics]
 
 
 class Channel:

@@ -20,11 +20,10 @@ from bcast.channels import (
     Channel,
     Channels,
     InterfaceState,
-    InterfaceStatistics,
     Notice,
-    Statistics,
     granted_buffer,
 )
+from bcast.counts import Counts, Statistics
 from bcast.datagram import Datagram, Family, Group, Interface
 from bcast.destinations import (
     DEFAULT_GROUPS,
@@ -55,22 +54,8 @@ _RETRY = 1.0
 # Changes of interfaces that nobody asks for; containers may come and go for ever.
 _CHANGES = 1024
 
-# So many interfaces that came and went without a datagram are still in the statistics.
-_NAMES = 64
-
 # Sources whose verdict is remembered; forged ones would otherwise fill the memory.
 _SOURCES = 4096
-
-
-class _Count:
-    """Running counts of one interface name, over all sockets that it had."""
-
-    def __init__(self, interface: Interface) -> None:
-        self.interface = interface
-        self.datagrams = 0
-        self.bytes = 0
-        self.drops: int | None = None
-        self.buffer = 0
 
 
 class Receiver:
@@ -117,8 +102,7 @@ class Receiver:
         include, without = listed(interfaces), listed(exclude)
         self._networks = parse_networks(sources)
         self._clock = clock
-        self._counts: dict[str, _Count] = {}
-        self._filtered = 0
+        self._counts = Counts()
         self._wanted: dict[bytes, bool] = {}
         self._changes: deque[Notice] = deque(maxlen=_CHANGES)
         self._retry: float | None = None
@@ -149,7 +133,7 @@ class Receiver:
                 buffer=buffer,
                 opened=self._register,
                 closing=self._unregister,
-                dropped=self._note_drops,
+                dropped=lambda channel, drops: self._counts.closed(channel.interface, drops),
             )
             opened.callback(self._channels.close_all)
             self._read = open_reader(self._channels.interfaces)
@@ -180,29 +164,12 @@ class Receiver:
         )
 
     def _register(self, channel: Channel, opened: socket.socket, extra: bool) -> None:
-        self._count_of(channel.interface).buffer = granted_buffer(opened)
+        self._counts.opened(channel.interface, granted_buffer(opened))
         self._selector.register(opened, selectors.EVENT_READ, (channel, extra))
 
     def _unregister(self, opened: socket.socket) -> None:
         if opened in self._selector.get_map():
             self._selector.unregister(opened)
-
-    def _count_of(self, interface: Interface) -> _Count:
-        count = self._counts.get(interface.name)
-        if count is None:
-            count = self._counts[interface.name] = _Count(interface)
-        count.interface = interface
-        return count
-
-    def _note_drops(self, channel: Channel, drops: int | None) -> None:
-        """Takes the drops of sockets that are closed into the counts."""
-        name = channel.interface.name
-        count = self._count_of(channel.interface)
-        if drops is not None:
-            count.drops = (count.drops or 0) + drops
-        # Containers come and go in thousands: of those that said nothing, nothing is kept.
-        if not (count.datagrams or count.drops) and len(self._counts) > _NAMES:
-            del self._counts[name]
 
     # -- what is going on ---------------------------------------------------------------------
 
@@ -219,29 +186,8 @@ class Receiver:
     @property
     def statistics(self) -> Statistics:
         """Counts so far; stays readable after `close`."""
-        open_now = {c.interface.name: c for c in list(self._channels.by_index.values())}
-        for channel in open_now.values():
-            self._count_of(channel.interface)
-        interfaces = {}
-        for name, count in list(self._counts.items()):
-            live = open_now[name].drops if name in open_now else None
-            both = (count.drops, live)
-            drops = [d for d in both if d is not None]
-            interfaces[name] = InterfaceStatistics(
-                count.interface,
-                count.datagrams,
-                count.bytes,
-                sum(drops) if drops else None,
-                count.buffer,
-            )
-        counted = [one.kernel_drops for one in interfaces.values() if one.kernel_drops is not None]
-        return Statistics(
-            sum(one.datagrams for one in interfaces.values()),
-            sum(one.bytes for one in interfaces.values()),
-            sum(counted) if counted else None,
-            self._filtered,
-            interfaces,
-        )
+        channels = list(self._channels.by_index.values())
+        return self._counts.statistics((c.interface, c.drops) for c in channels)
 
     def changes(self) -> list[Notice]:
         """What happened to the interfaces since the last call, oldest first (at most 1024)."""
@@ -343,7 +289,7 @@ class Receiver:
                 for batch in read:
                     kept = self._filter(batch, extra)
                     if kept.payloads:
-                        self._note(kept)
+                        self._counts.received(kept)
                         batches.append(kept)
                 if read and len(read[0]) >= 64:
                     still.append(key)
@@ -356,7 +302,7 @@ class Receiver:
         if self._networks:
             before = len(batch)
             batch = batch.keep(self._is_wanted)
-            self._filtered += before - len(batch)
+            self._counts.filtered += before - len(batch)
         return batch
 
     def _is_wanted(self, row: Row) -> bool:
@@ -368,11 +314,6 @@ class Receiver:
                 self._wanted.clear()
             self._wanted[key] = known
         return known
-
-    def _note(self, batch: Batch) -> None:
-        count = self._count_of(batch.interface)
-        count.datagrams += len(batch)
-        count.bytes += batch.size
 
     def _follow(self, now: float) -> None:
         """Notices what changed about the interfaces, and tries again what failed."""

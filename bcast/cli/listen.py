@@ -28,7 +28,8 @@ from bcast.errors import ArgumentError
 
 if TYPE_CHECKING:
     from bcast.capture import CaptureWriter
-    from bcast.channels import Notice, Statistics
+    from bcast.channels import Notice
+    from bcast.counts import Statistics
     from bcast.receiver import Receiver
     from bcast.sockets.batch import Batch
 
