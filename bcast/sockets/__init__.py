@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 from bcast.datagram import Family, Group, Interface, IPAddress
 from bcast.errors import ArgumentError
-from bcast.sockets.plan import Create, Plan, Platform, execute
+from bcast.sockets.plan import Bind, Create, Plan, Platform, Step, execute
 
 __all__ = ["RECEIVE_BUFFER", "open_receivers", "open_sender", "platform"]
 
@@ -95,9 +95,10 @@ def open_receivers(
     """Opens the non-blocking UDP sockets that receive on ``port`` of ``interface``.
 
     Broadcast and unicast arrive on the last one; the others exist only because one socket can't
-    join more than a number of groups (20 on Linux), and may get copies of broadcasts that their
-    reader has to drop. Without groups, and with up to that number, it is one socket. ``buffer``
-    is the receive buffer to ask for, in bytes.
+    join more than a number of groups (20 on Linux). There every IPv4 group beyond that has a
+    socket of its own, bound to the group; on other systems they share sockets, which may get
+    copies of broadcasts that their reader has to drop. Without groups, and with up to that
+    number, it is one socket. ``buffer`` is the receive buffer to ask for, in bytes.
 
     Raises `ArgumentError` for a group of another family, or for more groups than one socket takes
     while not sharing, `SocketError` or `PortTakenError` with nothing left open.
@@ -111,17 +112,28 @@ def open_receivers(
             f"{len(groups)} groups take several sockets, which have to share port {port}",
             f"join at most {size}, or let the port be shared",
         )
-    chunks = [groups[start : start + size] for start in range(0, len(groups), size)] or [()]
+    # Bound to its group, a socket isn't given the broadcasts that the first one gets anyhow, and
+    # the kernel doesn't count those a second time that it drops.
+    alone = platform.BINDS_TO_GROUPS and family is Family.IPV4
+    more = 1 if alone else size
+    first = groups[:size]
+    others = [groups[start : start + more] for start in range(size, len(groups), more)]
     with ExitStack() as opened:
         sockets = []
         # Unicast goes to the socket that was bound last (measured on Linux), so the first
         # chunk's socket, the one that keeps everything, is opened last.
-        for chunk in reversed(chunks):
+        for chunk in (*reversed(others), first):
             steps = platform.receiver_steps(
                 interface, family, port=port, groups=chunk, share=share, buffer=buffer
             )
+            if alone and chunk is not first:
+                steps = tuple(_to_group(step, chunk[0]) for step in steps)
             made = execute(Plan(interface, family, steps), create)
             opened.callback(made.close)
             sockets.append(made)
         opened.pop_all()
     return sockets
+
+
+def _to_group(step: Step, group: Group) -> Step:
+    return Bind((str(group.address), step.address[1])) if isinstance(step, Bind) else step

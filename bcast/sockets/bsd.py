@@ -112,6 +112,7 @@ class System:
 
     #: IP_MAX_MEMBERSHIPS.
     GROUPS_PER_SOCKET = 4095
+    BINDS_TO_GROUPS = False
     ISOLATES = False
 
     IP_RECVIF = 20

@@ -32,6 +32,7 @@ from bcast.datagram import Address, Family, Group, Interface, IPAddress
 from bcast.sockets.plan import ANY, Ancillary, Arrival, Bind, SetOption, Step, Verify
 
 __all__ = [
+    "BINDS_TO_GROUPS",
     "GROUPS_PER_SOCKET",
     "ISOLATES",
     "all_hosts",
@@ -43,6 +44,7 @@ __all__ = [
 
 #: IP_MAX_MEMBERSHIPS (bsd/netinet/in.h).
 GROUPS_PER_SOCKET = 4095
+BINDS_TO_GROUPS = False
 ISOLATES = False
 
 AF_INET = 2

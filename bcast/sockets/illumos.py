@@ -26,6 +26,7 @@ from bcast.datagram import Address, Family, Group, Interface, IPAddress
 from bcast.sockets.plan import ANY, Ancillary, Arrival, Bind, SetOption, Step, Verify
 
 __all__ = [
+    "BINDS_TO_GROUPS",
     "GROUPS_PER_SOCKET",
     "ISOLATES",
     "all_hosts",
@@ -37,6 +38,7 @@ __all__ = [
 
 #: The kernel has no limit for a socket; this one is as good as none.
 GROUPS_PER_SOCKET = 4095
+BINDS_TO_GROUPS = False
 ISOLATES = True
 
 AF_INET = 2

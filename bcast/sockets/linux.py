@@ -18,6 +18,7 @@ from bcast.datagram import Address, Family, Group, Interface, InterfaceFlag, IPA
 from bcast.sockets.plan import ANY, Ancillary, Arrival, Bind, SetOption, Step, Verify
 
 __all__ = [
+    "BINDS_TO_GROUPS",
     "GROUPS_PER_SOCKET",
     "ISOLATES",
     "all_hosts",
@@ -29,6 +30,9 @@ __all__ = [
 
 #: net.ipv4.igmp_max_memberships is 20 unless an administrator changed it.
 GROUPS_PER_SOCKET = 20
+#: __udp_is_mcast_sock (net/ipv4/udp.c) compares the address that a socket is bound to. A filter
+#: (SO_ATTACH_FILTER) would not do: what it keeps out counts as dropped.
+BINDS_TO_GROUPS = True
 ISOLATES = True
 
 SOL_SOCKET = 1

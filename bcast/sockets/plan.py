@@ -98,6 +98,8 @@ class Platform(Protocol):
 
     #: How many IPv4 groups one socket may join.
     GROUPS_PER_SOCKET: int
+    #: Whether an IPv4 socket bound to a group's address receives that group and nothing else.
+    BINDS_TO_GROUPS: bool
     #: Whether a bound socket receives only what arrives on its interface. Where it doesn't,
     #: the receiver drops by arrival interface.
     ISOLATES: bool

@@ -33,6 +33,7 @@ from bcast.datagram import Address, Family, Group, Interface, IPAddress
 from bcast.sockets.plan import ANY, Ancillary, Arrival, Bind, SetOption, Step
 
 __all__ = [
+    "BINDS_TO_GROUPS",
     "GROUPS_PER_SOCKET",
     "ISOLATES",
     "all_hosts",
@@ -44,6 +45,7 @@ __all__ = [
 
 #: No limit for a socket is documented; this one is as good as none.
 GROUPS_PER_SOCKET = 4095
+BINDS_TO_GROUPS = False
 ISOLATES = True
 
 AF_INET = 2
