@@ -41,9 +41,16 @@ from bcast.sockets.transfer import open_reader
 
 __all__ = ["Receiver"]
 
-# A wake-up reads at most this many batches before it hands them over, so that what is held in
-# memory stays bounded under a flood that never lets the queue run empty.
+# A wake-up reads a socket this often at most before it hands over what it has, so that memory
+# and time stay bounded under a flood that never lets the queue run empty.
 _DRAIN = 16
+
+# What any reader takes from a socket at once, in datagrams, unless there are fewer.
+_AT_ONCE = 64
+
+# Bytes of a receive buffer that the shortest datagram takes, at the least: the systems count
+# their bookkeeping (struct sk_buff, an mbuf).
+_LEAST = 256
 
 # Seconds in one wait at most: selectors take no more than what fits their milliseconds.
 _LONGEST = 86_400.0
@@ -230,14 +237,49 @@ class Receiver:
     def read(self, timeout: float | None = None) -> list[Batch]:
         """Waits until something arrived and reads all of it; [] after ``timeout`` seconds.
 
-        Returns early, with [], when an interface changed (see `changes`) or after `close`.
+        Returns early, with [], when an interface changed (see `changes`), at `wake`, and after
+        `close`.
         """
+        end = None if timeout is None else self._clock() + timeout
+        return self._alone(lambda: self._read_until(end))
+
+    def rest(self) -> Iterator[list[Batch]]:
+        """What has arrived by now and isn't read yet, in pieces and without waiting.
+
+        For an end in good order: then what was received and what the kernel dropped is all that
+        arrived. Ends when the queues were empty, or after as much as they can hold, so that
+        what goes on arriving can't prolong it. After `stop` and `close` there is nothing.
+        """
+        left = {
+            key.fd: 1
+            + key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // (_LEAST * _AT_ONCE)
+            for key in self._selector.get_map().values()
+            if key.data is not None and isinstance(key.fileobj, socket.socket)
+        }
+        while left and not self._closing:
+            if batches := self._alone(lambda: self._read_rest(left)):
+                yield batches
+
+    def _read_rest(self, left: dict[int, int]) -> list[Batch]:
+        """Reads once each socket that may still be read so often."""
+        batches: list[Batch] = []
+        ready = {key.fd: key for key, _ in self._selector.select(0) if key.fd in left}
+        for descriptor in list(left):
+            if descriptor in ready and left[descriptor]:
+                left[descriptor] -= 1
+                batches += self._read_socket(ready[descriptor])[1]
+            else:
+                del left[descriptor]
+        return batches
+
+    def _alone(self, read: Callable[[], list[Batch]]) -> list[Batch]:
+        """Reads as the only one, and closes afterwards if that was asked for meanwhile."""
         with self._lock:
             if self._closing:
                 return []
             self._reading = True
             try:
-                return self._read_until(None if timeout is None else self._clock() + timeout)
+                return read()
             finally:
                 self._reading = False
                 if self._closing:
@@ -252,17 +294,19 @@ class Receiver:
             if self._closing:
                 return []
             now = self._clock()
+            woken = False
             found = []
             for key, _ in ready:
                 if key.data is not None:
                     found.append(key)
                 elif key.fileobj is self._wake:
+                    woken = True
                     self._swallow_wakes()
                 else:
                     self._watcher.wake(now)
             batches = self._drain(found)
             self._follow(now)
-            if batches or self._changes or (end is not None and now >= end):
+            if batches or self._changes or woken or (end is not None and now >= end):
                 return batches
 
     def _swallow_wakes(self) -> None:
@@ -272,29 +316,37 @@ class Receiver:
             pass
 
     def _drain(self, ready: list[selectors.SelectorKey]) -> list[Batch]:
-        """Reads the ready sockets in turn until all are empty, or enough is at hand."""
+        """Reads the ready sockets in turn until all are empty, or often enough."""
         batches: list[Batch] = []
-        while ready and len(batches) < _DRAIN:
+        reads = 0
+        while ready and reads < _DRAIN:
             still = []
             for key in ready:
-                channel, extra = key.data
-                opened = key.fileobj
-                assert isinstance(opened, socket.socket)
-                try:
-                    read = self._read(opened, channel.interface, self.port)
-                except OSError:
-                    # Whatever is wrong with the socket, the watcher sees why; meanwhile the
-                    # others go on.
-                    read = []
-                for batch in read:
-                    kept = self._filter(batch, extra)
-                    if kept.payloads:
-                        self._counts.received(kept)
-                        batches.append(kept)
-                if read and len(read[0]) >= 64:
+                count, kept = self._read_socket(key)
+                batches += kept
+                if count >= _AT_ONCE:
                     still.append(key)
+            reads += len(ready)
             ready = still
         return batches
+
+    def _read_socket(self, key: selectors.SelectorKey) -> tuple[int, list[Batch]]:
+        """The next datagrams of a socket: how many there were, and those that are wanted."""
+        channel, extra = key.data
+        opened = key.fileobj
+        assert isinstance(opened, socket.socket)
+        try:
+            read = self._read(opened, channel.interface, self.port)
+        except OSError:
+            # Whatever is wrong with the socket, the watcher sees why; meanwhile the others go on.
+            return 0, []
+        wanted = []
+        for batch in read:
+            kept = self._filter(batch, extra)
+            if kept.payloads:
+                self._counts.received(kept)
+                wanted.append(kept)
+        return sum(map(len, read)), wanted
 
     def _filter(self, batch: Batch, extra: bool) -> Batch:
         if extra:
@@ -332,13 +384,17 @@ class Receiver:
 
     # -- the end ------------------------------------------------------------------------------
 
-    def stop(self) -> None:
-        """Ends the reading soon. May be called from a signal handler and from any thread."""
-        self._closing = True
+    def wake(self) -> None:
+        """Makes `read` return soon. May be called from a signal handler and from any thread."""
         try:
             self._waker.send(b"\0")
         except OSError:
             pass  # full: it is being woken already; closed: nobody reads any more
+
+    def stop(self) -> None:
+        """Ends the reading soon. May be called from a signal handler and from any thread."""
+        self._closing = True
+        self.wake()
 
     def close(self) -> None:
         """Ends the reading and closes everything. From any thread; more than once is fine."""

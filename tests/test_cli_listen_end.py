@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bcast.capture import CaptureReader
 from tests.command import (
     ALL_HOSTS,
     COMMAND,
@@ -23,8 +25,11 @@ from tests.command import (
     environment,
     events,
     eventually,
+    flood,
     in_shell,
     listen,
+    pause,
+    proceed,
     say,
     two_networks,
 )
@@ -173,3 +178,73 @@ def test_it_ends_in_good_order_in_the_middle_of_a_flood(lan: Lan, option: str) -
     else:
         shown = sum("  ttl " in line for line in output.splitlines())
         assert f"\n{shown} datagrams, {shown * 200} bytes" in errors
+
+
+@pytest.mark.parametrize("form", ["text", "json", "capture"])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, "timeout"], ids=str)
+def test_what_had_arrived_when_it_ends_is_received_or_dropped(
+    lan: Lan, tmp_path: Path, end: signal.Signals | str, form: str
+) -> None:
+    path = tmp_path / "all.pcapng"
+    args = {"text": [], "json": ["--json"], "capture": ["-w", str(path)]}[form]
+    listening = listen(lan.a, *args, *(["-t", "0.5"] if end == "timeout" else []))
+    eventually(lambda: state(listening.pid) == "S")  # it waits, and its time runs
+    pause(listening)
+    # More than the receive buffer holds, and than is read at once.
+    flood(lan.b, 20_000)
+    if isinstance(end, signal.Signals):
+        os.kill(listening.pid, end)
+    else:
+        time.sleep(0.5)
+    proceed(listening)
+    assert listening.wait(timeout=PATIENCE) == 0
+    if form == "json":
+        *_, summary = found = events(listening.output())
+        received, dropped = summary["datagrams"], summary["kernel_drops"]
+        assert sum(e["event"] == "datagram" for e in found) == received
+    else:
+        told = re.search(r"^(\d+) datagrams.*kernel drops (\d+)", listening.errors(), re.MULTILINE)
+        assert told is not None
+        received, dropped = map(int, told.groups())
+    if form == "text":
+        assert listening.output().count("  ttl ") == received
+    if form == "capture":
+        with CaptureReader(path) as reader:
+            assert sum(1 for _ in reader) == received
+        assert reader.drops == dropped
+    assert received > 2000
+    assert dropped > 0
+    assert received + dropped == 20_000
+
+
+_SLOWLY = """
+import os, sys, time
+while piece := os.read(0, 65536):
+    time.sleep(0.03)
+    last = piece
+sys.stdout.write(last.decode().splitlines()[-1])
+"""
+
+
+def test_a_reader_that_is_slow_gets_all_of_it(lan: Lan) -> None:
+    # It is given up when it doesn't read at all, not when it takes longer than that altogether.
+    running = lan.a.start(
+        [
+            *("sh", "-c", f'"$@" | {sys.executable} -c "$SLOWLY"', "sh", *COMMAND),
+            *("listen", "-p", "2222", "--json"),
+        ],
+        env=environment({"SLOWLY": _SLOWLY}),
+        capable=False,
+    )
+    running.wait_for(LISTENING)
+    pid = eventually(lambda: child_named(running.pid, "bcast"))
+    os.kill(pid, signal.SIGSTOP)
+    flood(lan.b, 20_000)
+    began = time.monotonic()
+    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGCONT)
+    assert running.wait(timeout=PATIENCE) == 0
+    assert time.monotonic() - began > 1.2
+    summary = events(running.output())[-1]
+    assert summary["event"] == "summary"
+    assert summary["datagrams"] + summary["kernel_drops"] == 20_000

@@ -348,6 +348,64 @@ def test_a_socket_that_fails_does_not_stop_the_others(
         eventually(lambda: receiver.read(0.0) == [] and failures)
 
 
+# -- what is left at the end ----------------------------------------------------------------------
+
+
+def test_waking_makes_it_return_and_not_end(port: int, send: Send) -> None:
+    with Receiver("lo", port=port) as receiver:
+        timer = soon(receiver.wake)
+        assert receiver.read(PATIENCE) == []
+        timer.join()
+        send(b"hi")
+        assert [batch.payloads for batch in receiver.read(PATIENCE)] == [[b"hi"]]
+
+
+def test_the_rest_is_all_that_had_arrived(port: int, send: Send) -> None:
+    with Receiver("lo", port=port, buffer=1 << 24) as receiver:
+        sent = [b"%d" % n for n in range(3000)]
+        send(*sent)
+        assert [p for piece in receiver.rest() for b in piece for p in b.payloads] == sent
+        assert list(receiver.rest()) == []
+        assert receiver.statistics.datagrams == 3000
+        send(b"more")
+        receiver.stop()
+        assert list(receiver.rest()) == []
+
+
+def test_the_rest_has_an_end_in_a_flood(
+    port: int, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Receiver("lo", port=port, buffer=8192) as receiver:
+        read = receiver._read
+
+        def flooded(opened: socket.socket, interface: Interface, number: int) -> object:
+            send(*[b"x"] * 64)
+            return read(opened, interface, number)
+
+        send(b"first")
+        monkeypatch.setattr(receiver, "_read", flooded)
+        found = [p for piece in receiver.rest() for b in piece for p in b.payloads]
+        assert found[0] == b"first"
+        assert len(found) < 1000
+
+
+def test_a_flood_of_what_is_not_wanted_is_read_in_pieces_too(
+    port: int, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Receiver("lo", port=port, sources="192.0.2.1") as receiver:
+        read = receiver._read
+
+        def flooded(opened: socket.socket, interface: Interface, number: int) -> object:
+            send(*[b"x"] * 64)
+            return read(opened, interface, number)
+
+        monkeypatch.setattr(receiver, "_read", flooded)
+        send(b"first")
+        # It gets to its clock, and to whoever stops it.
+        assert receiver.read(0.0) == []
+        assert 64 < receiver.statistics.filtered < 10_000
+
+
 # -- ending it from elsewhere ---------------------------------------------------------------------
 
 

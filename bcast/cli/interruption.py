@@ -52,6 +52,9 @@ class Stopped:
             self._then()
         if again:
             self._give_up()
+        self._be_patient()
+
+    def _be_patient(self) -> None:
         if sys.platform != "win32":
             signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
 
@@ -69,8 +72,11 @@ class Stopped:
     def breaking(self) -> Iterator[None]:
         """A block that may wait for a reader for ever.
 
-        In it a signal raises `Interrupted`, if the block doesn't end within a second of it.
+        In it a signal raises `Interrupted`, if the block doesn't end within a second of it; or,
+        entered after the signal, within a second of that.
         """
+        if self._set:
+            self._be_patient()
         self._breaks = True
         try:
             yield

@@ -142,7 +142,7 @@ def listen(
             family=family,
             sources=source or (),
         ) as receiver:
-            stopped.call(receiver.stop)
+            stopped.call(receiver.wake)
             if write is not None:
                 # A named pipe is opened when somebody reads it.
                 with stopped.breaking():
@@ -152,11 +152,12 @@ def listen(
             try:
                 loop.run(count, timeout)
             finally:
+                statistics = receiver.statistics
                 if writer is not None:
-                    _finish(writer, receiver)
+                    _finish(writer, statistics)
                 if not loop.abandoned:
                     with stopped.breaking():
-                        _end(output, receiver.statistics, loop)
+                        _end(output, statistics, loop)
     if count is not None and loop.count < count and not stopped.is_set():
         raise typer.Exit(1)
 
@@ -241,6 +242,15 @@ class _Listening:
                 break
             if watched and not batches:
                 self._output.check_reader()
+        if self.count == count:
+            return
+        # What waited in the receive buffers when it was time to end has arrived: unread, it
+        # would be neither received nor dropped.
+        for batches in self._receiver.rest():
+            with self._stopped.breaking():
+                self._take(batches, count)
+            if self.count == count:
+                break
 
     def _take(self, batches: "list[Batch]", count: int | None) -> None:
         """Shows and writes, up to ``count`` datagrams in all."""
@@ -292,8 +302,8 @@ def _tell(output: Output, notice: "Notice") -> None:
     output.event(notice.sentence, interface_object(notice.interface, change))
 
 
-def _finish(writer: "CaptureWriter", receiver: "Receiver") -> None:
-    for counts in receiver.statistics.interfaces.values():
+def _finish(writer: "CaptureWriter", statistics: "Statistics") -> None:
+    for counts in statistics.interfaces.values():
         writer.drops(counts.interface, counts.kernel_drops or 0)
     writer.close(time_ns())
 
