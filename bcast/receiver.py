@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from ipaddress import ip_address
 from time import monotonic
 from types import TracebackType
 
@@ -34,23 +33,13 @@ from bcast.destinations import (
 )
 from bcast.errors import ArgumentError, InterfaceError, PortTakenError
 from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, listed, select
-from bcast.networks import contains, parse_networks
+from bcast.networks import parse_networks
+from bcast.queues import Queues
 from bcast.sockets import RECEIVE_BUFFER
-from bcast.sockets.batch import Batch, Row, source_of
+from bcast.sockets.batch import Batch
 from bcast.sockets.transfer import open_reader
 
 __all__ = ["Receiver"]
-
-# A wake-up reads a socket this often at most before it hands over what it has, so that memory
-# and time stay bounded under a flood that never lets the queue run empty.
-_DRAIN = 16
-
-# What any reader takes from a socket at once, in datagrams, unless there are fewer.
-_AT_ONCE = 64
-
-# Bytes of a receive buffer that the shortest datagram takes, at the least: the systems count
-# their bookkeeping (struct sk_buff, an mbuf).
-_LEAST = 256
 
 # Seconds in one wait at most: selectors take no more than what fits their milliseconds.
 _LONGEST = 86_400.0
@@ -60,9 +49,6 @@ _RETRY = 1.0
 
 # Changes of interfaces that nobody asks for; containers may come and go for ever.
 _CHANGES = 1024
-
-# Sources whose verdict is remembered; forged ones would otherwise fill the memory.
-_SOURCES = 4096
 
 
 class Receiver:
@@ -107,10 +93,9 @@ class Receiver:
         families = (Family.IPV4, Family.IPV6) if only is None else (only,)
         joined = _groups(groups, families)
         include, without = listed(interfaces), listed(exclude)
-        self._networks = parse_networks(sources)
+        networks = parse_networks(sources)
         self._clock = clock
         self._counts = Counts()
-        self._wanted: dict[bytes, bool] = {}
         self._changes: deque[Notice] = deque(maxlen=_CHANGES)
         self._retry: float | None = None
         self._pending: list[Datagram] = []
@@ -143,7 +128,13 @@ class Receiver:
                 dropped=lambda channel, drops: self._counts.closed(channel.interface, drops),
             )
             opened.callback(self._channels.close_all)
-            self._read = open_reader(self._channels.interfaces)
+            self._queues = Queues(
+                self._selector,
+                open_reader(self._channels.interfaces),
+                port=self.port,
+                networks=networks,
+                counts=self._counts,
+            )
             self._selection = select(self._watcher.interfaces, include, without)
             self._changes += self._channels.open(self._selection.chosen)
             self._check_open(families)
@@ -250,27 +241,10 @@ class Receiver:
         arrived. Ends when the queues were empty, or after as much as they can hold, so that
         what goes on arriving can't prolong it. After `stop` and `close` there is nothing.
         """
-        left = {
-            key.fd: 1
-            + key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // (_LEAST * _AT_ONCE)
-            for key in self._selector.get_map().values()
-            if key.data is not None and isinstance(key.fileobj, socket.socket)
-        }
+        left = self._queues.bounds()
         while left and not self._closing:
-            if batches := self._alone(lambda: self._read_rest(left)):
+            if batches := self._alone(lambda: self._queues.read_rest(left)):
                 yield batches
-
-    def _read_rest(self, left: dict[int, int]) -> list[Batch]:
-        """Reads once each socket that may still be read so often."""
-        batches: list[Batch] = []
-        ready = {key.fd: key for key, _ in self._selector.select(0) if key.fd in left}
-        for descriptor in list(left):
-            if descriptor in ready and left[descriptor]:
-                left[descriptor] -= 1
-                batches += self._read_socket(ready[descriptor])[1]
-            else:
-                del left[descriptor]
-        return batches
 
     def _alone(self, read: Callable[[], list[Batch]]) -> list[Batch]:
         """Reads as the only one, and closes afterwards if that was asked for meanwhile."""
@@ -304,7 +278,7 @@ class Receiver:
                     self._swallow_wakes()
                 else:
                     self._watcher.wake(now)
-            batches = self._drain(found)
+            batches = self._queues.drain(found)
             self._follow(now)
             if batches or self._changes or woken or (end is not None and now >= end):
                 return batches
@@ -314,58 +288,6 @@ class Receiver:
             self._wake.recv(64)
         except BlockingIOError:
             pass
-
-    def _drain(self, ready: list[selectors.SelectorKey]) -> list[Batch]:
-        """Reads the ready sockets in turn until all are empty, or often enough."""
-        batches: list[Batch] = []
-        reads = 0
-        while ready and reads < _DRAIN:
-            still = []
-            for key in ready:
-                count, kept = self._read_socket(key)
-                batches += kept
-                if count >= _AT_ONCE:
-                    still.append(key)
-            reads += len(ready)
-            ready = still
-        return batches
-
-    def _read_socket(self, key: selectors.SelectorKey) -> tuple[int, list[Batch]]:
-        """The next datagrams of a socket: how many there were, and those that are wanted."""
-        channel, extra = key.data
-        opened = key.fileobj
-        assert isinstance(opened, socket.socket)
-        try:
-            read = self._read(opened, channel.interface, self.port)
-        except OSError:
-            # Whatever is wrong with the socket, the watcher sees why; meanwhile the others go on.
-            return 0, []
-        wanted = []
-        for batch in read:
-            kept = self._filter(batch, extra)
-            if kept.payloads:
-                self._counts.received(kept)
-                wanted.append(kept)
-        return sum(map(len, read)), wanted
-
-    def _filter(self, batch: Batch, extra: bool) -> Batch:
-        if extra:
-            batch = batch.keep(_is_multicast)
-        if self._networks:
-            before = len(batch)
-            batch = batch.keep(self._is_wanted)
-            self._counts.filtered += before - len(batch)
-        return batch
-
-    def _is_wanted(self, row: Row) -> bool:
-        key = row[1]
-        known = self._wanted.get(key)
-        if known is None:
-            known = contains(self._networks, ip_address(source_of(key)[0]))
-            if len(self._wanted) >= _SOURCES:
-                self._wanted.clear()
-            self._wanted[key] = known
-        return known
 
     def _follow(self, now: float) -> None:
         """Notices what changed about the interfaces, and tries again what failed."""
@@ -419,11 +341,6 @@ class Receiver:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _is_multicast(row: Row) -> bool:
-    first = row[2][0]
-    return first == 0xFF if len(row[2]) == 16 else first & 0xF0 == 0xE0
 
 
 def _groups(groups: Iterable[str | Group] | None, families: Sequence[Family]) -> tuple[Group, ...]:

@@ -26,7 +26,7 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
     1: (("values", "errors", "datagram", "timestamp"),),
     2: (("destinations",), ("payload",), ("networks",)),
     4: (("interfaces/",), ("sockets/",), ("capture/",)),
-    5: (("counts", "channels", "results", "receiver", "sender"),),
+    5: (("counts", "queues", "channels", "results", "receiver", "sender"),),
     6: (("cli/", "__main__"),),
 }
 

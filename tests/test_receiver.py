@@ -328,7 +328,7 @@ def test_a_socket_that_fails_does_not_stop_the_others(
     port: int, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Receiver("lo", port=port, timeout=5.0) as receiver:
-        read, failures = receiver._read, []
+        read, failures = receiver._queues._read, []
 
         def flaky(opened: socket.socket, interface: Interface, number: int) -> object:
             if opened.family == socket.AF_INET6:
@@ -337,7 +337,7 @@ def test_a_socket_that_fails_does_not_stop_the_others(
                 raise OSError(errno.ENETDOWN, "gone")
             return read(opened, interface, number)
 
-        monkeypatch.setattr(receiver, "_read", flaky)
+        monkeypatch.setattr(receiver._queues, "_read", flaky)
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as plain:
             try:
                 plain.sendto(b"six", ("::1", port))
@@ -370,40 +370,6 @@ def test_the_rest_is_all_that_had_arrived(port: int, send: Send) -> None:
         send(b"more")
         receiver.stop()
         assert list(receiver.rest()) == []
-
-
-def test_the_rest_has_an_end_in_a_flood(
-    port: int, send: Send, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Receiver("lo", port=port, buffer=8192) as receiver:
-        read = receiver._read
-
-        def flooded(opened: socket.socket, interface: Interface, number: int) -> object:
-            send(*[b"x"] * 64)
-            return read(opened, interface, number)
-
-        send(b"first")
-        monkeypatch.setattr(receiver, "_read", flooded)
-        found = [p for piece in receiver.rest() for b in piece for p in b.payloads]
-        assert found[0] == b"first"
-        assert len(found) < 1000
-
-
-def test_a_flood_of_what_is_not_wanted_is_read_in_pieces_too(
-    port: int, send: Send, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Receiver("lo", port=port, sources="192.0.2.1") as receiver:
-        read = receiver._read
-
-        def flooded(opened: socket.socket, interface: Interface, number: int) -> object:
-            send(*[b"x"] * 64)
-            return read(opened, interface, number)
-
-        monkeypatch.setattr(receiver, "_read", flooded)
-        send(b"first")
-        # It gets to its clock, and to whoever stops it.
-        assert receiver.read(0.0) == []
-        assert 64 < receiver.statistics.filtered < 10_000
 
 
 # -- ending it from elsewhere ---------------------------------------------------------------------
