@@ -8,7 +8,9 @@
     ├── SocketError         the system refused a socket operation (3)
     │   ├── PortTakenError  somebody else has the port and doesn't share it
     │   └── TooLargeError   the payload doesn't fit the interface's MTU
-    └── CaptureError        a capture file is damaged, or can't be written (3)
+    ├── CaptureError        a capture file is damaged, or can't be written (3)
+    ├── KeyFileError        a key can't be read, or is none (3)
+    └── DecodeError         bytes that are no message: a peer's doing, counted, never shown raw
 
 Every error is a sentence that a person can act on: ``str(error)`` says what happened and,
 where something can be done about it, what to do.
@@ -20,7 +22,9 @@ __all__ = [
     "ArgumentError",
     "BcastError",
     "CaptureError",
+    "DecodeError",
     "InterfaceError",
+    "KeyFileError",
     "PortTakenError",
     "SocketError",
     "TooLargeError",
@@ -82,3 +86,15 @@ class TooLargeError(SocketError):
 
 class CaptureError(BcastError):
     """A capture file can't be read or written, or isn't one."""
+
+
+class KeyFileError(BcastError):
+    """A key file is missing, unreadable, empty, or holds a key that is too short."""
+
+
+class DecodeError(BcastError):
+    """A datagram is no message of the protocol. ``reason`` names why, for counting."""
+
+    def __init__(self, message: str, advice: str = "", *, reason: str = "") -> None:
+        super().__init__(message, advice)
+        self.reason = reason

@@ -12,7 +12,9 @@ from bcast.errors import (
     ArgumentError,
     BcastError,
     CaptureError,
+    DecodeError,
     InterfaceError,
+    KeyFileError,
     PortTakenError,
     SocketError,
     TooLargeError,
@@ -26,6 +28,8 @@ KINDS: tuple[type[BcastError], ...] = (
     PortTakenError,
     TooLargeError,
     CaptureError,
+    KeyFileError,
+    DecodeError,
 )
 
 
