@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from bcast.errors import ArgumentError
 from bcast.values import Value
@@ -106,6 +106,19 @@ class Service(Value):
         frozen = attributes if isinstance(attributes, Attributes) else Attributes(attributes)
         super().__init__(name, type, port, frozen)
 
+    @classmethod
+    def unchecked(cls, name: str, type: str, port: int, attributes: dict[str, str]) -> Self:
+        """A service of values that a decoder has checked already; keeps ``attributes`` itself."""
+        frozen = Attributes.__new__(Attributes)
+        frozen._items = attributes
+        service = cls.__new__(cls)
+        values = service.__dict__
+        values["name"] = name
+        values["type"] = type
+        values["port"] = port
+        values["attributes"] = frozen
+        return service
+
 
 def _check_text(what: str, text: str, least: int, most: int) -> None:
     try:
@@ -139,7 +152,7 @@ class Probe(NamedTuple):
 
     ``nonce``: u64, new in each round. ``elapsed``: ms since this search began, modulo 65536.
     ``window``: ms over which the answers are to be spread. Asked are the slots ``low`` (0..65535)
-    up to, not including, ``high`` (1..65536), of the peers that offer one of ``types`` (their
+    up to, not including, ``high`` (1..65536), of the peers that offer one of ``types`` (at most 8
     32-bit hashes; empty = any) and aren't in ``filter`` (a Bloom filter with ``filter_hashes``
     hash functions; empty = none).
     """
@@ -159,9 +172,9 @@ class Probe(NamedTuple):
 class Reply(NamedTuple):
     """Here I am: to whoever sent the probe or query with this ``nonce``.
 
-    ``version`` (u32) of the peer's state; ``interval``: seconds between its beats; this is part
-    ``part`` of ``parts`` (1..16) of its services. Without services and with ``header.more`` it is
-    the short form: the services are to be asked for.
+    ``version`` of the peer's state (u32, not 0); ``interval``: seconds between its beats (1 to
+    3600); this is part ``part`` of ``parts`` (1..16) of its services. Without services and with
+    ``header.more`` it is the short form: the services are to be asked for.
     """
 
     header: Header
@@ -207,7 +220,7 @@ class Query(NamedTuple):
 
     ``known``: the version that is known already, 0 = send all. ``part``: which one is wanted.
     ``reason``: u16, for people who read captures. ``padding``: bytes added so that an answer of
-    up to three times the size of the query may be a full part.
+    up to three times the size of the query may be a full part (1 becomes 2, the least there is).
     """
 
     header: Header

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -25,26 +26,50 @@ from bcast.datagram import (
     IPAddress,
     Kind,
 )
+from bcast.messages import (
+    Announcement,
+    Attributes,
+    Beat,
+    Goodbye,
+    Header,
+    Message,
+    Probe,
+    Query,
+    Reply,
+    Service,
+)
 from bcast.sockets.batch import Batch, Row, source_key
+from bcast.wire import service_size
+from bcast.wire.keys import Keyring
 
 __all__ = [
     "NASTY",
     "addresses",
+    "announcements",
     "batches",
+    "beats",
     "datagrams",
     "destination_addresses",
     "endpoints",
     "families",
+    "goodbyes",
     "groups",
+    "headers",
     "hostile_names",
     "interface_names",
     "interfaces",
     "ip_addresses",
     "is_link_scoped",
+    "keyrings",
+    "messages",
     "payloads",
     "ports",
+    "probes",
+    "queries",
+    "replies",
     "rows",
     "scopes_travel",
+    "services",
     "times_ns",
     "usable_interfaces",
 ]
@@ -316,3 +341,117 @@ scopes_travel = pytest.mark.skipif(
     pickle.loads(pickle.dumps(IPv6Address("fe80::1%eth0"))) != IPv6Address("fe80::1%eth0"),
     reason="this Python loses the scope of a pickled address",
 )
+
+
+# --- what native peers say
+
+
+def _numbers(bits: int, least: int = 0) -> SearchStrategy[int]:
+    return st.integers(least, (1 << bits) - 1)
+
+
+def _texts(least: int, most: int) -> SearchStrategy[str]:
+    """Texts of so many bytes of UTF-8, long ones too (which are slow to draw letter by letter)."""
+    short = st.text(st.characters(codec="utf-8"), min_size=least, max_size=max(least, most // 8))
+    long = st.builds(
+        lambda sign, size: sign * max(least, size // len(sign.encode())),
+        st.sampled_from("aé☃😀"),
+        st.integers(max(least, 4), most),
+    )
+    return st.one_of(short, long).filter(lambda text: least <= len(text.encode()) <= most)
+
+
+@st.composite
+def services(draw: DrawFn, most: int = 20) -> Service:
+    """With at most so many attributes; every one fits a datagram of its own."""
+    pairs = draw(st.dictionaries(_texts(1, 63), _texts(0, 255), max_size=most))
+    while sum(len(f"{key}{value}".encode()) + 2 for key, value in pairs.items()) > 990:
+        pairs.popitem()
+    kind = draw(st.text("abz09_.-", min_size=1, max_size=63))
+    return Service(draw(_texts(1, 63)), kind, draw(_numbers(16)), Attributes(pairs))
+
+
+headers = st.builds(
+    Header,
+    st.binary(min_size=16, max_size=16),
+    epoch=_numbers(32),
+    sequence=_numbers(32),
+    realm=_numbers(16),
+    key_id=st.just(0),  # the encoder's: that of the key it is given
+    more=st.booleans(),
+)
+
+_intervals = st.integers(1, 3_600)
+_versions = _numbers(32, 1)
+
+
+@st.composite
+def probes(draw: DrawFn) -> Probe:
+    low, high = sorted(draw(st.sets(st.integers(0, 65_536), min_size=2, max_size=2)))
+    filter = draw(st.one_of(st.just(b""), st.binary(min_size=8, max_size=1_092)))
+    return Probe(
+        draw(headers),
+        draw(_numbers(64)),
+        elapsed=draw(_numbers(16)),
+        window=draw(_numbers(16)),
+        low=low,
+        high=high,
+        round=draw(_numbers(8)),
+        types=tuple(draw(st.lists(_numbers(32), max_size=8))),
+        filter=filter,
+        filter_hashes=draw(st.integers(1, 16)) if filter else 0,
+    )
+
+
+@st.composite
+def _part(draw: DrawFn) -> dict[str, Any]:
+    """The fields of a part of a state, which fits a tagged reply."""
+    parts = draw(st.integers(1, 16))
+    offered = draw(st.lists(services(3), max_size=16))
+    while sum(map(service_size, offered)) > 1_134:
+        offered.pop()
+    return {
+        "version": draw(_versions),
+        "interval": draw(_intervals),
+        "part": draw(st.integers(0, parts - 1)),
+        "parts": parts,
+        "services": tuple(offered),
+    }
+
+
+@st.composite
+def replies(draw: DrawFn) -> Reply:
+    return Reply(draw(headers), draw(_numbers(64)), **draw(_part()))
+
+
+@st.composite
+def announcements(draw: DrawFn) -> Announcement:
+    return Announcement(draw(headers), **draw(_part()))
+
+
+beats = st.builds(Beat, headers, _versions, _intervals, _numbers(16))
+goodbyes = st.builds(Goodbye, headers, _versions, _intervals, _numbers(16))
+queries = st.builds(
+    Query,
+    headers,
+    _numbers(64),
+    known=_numbers(32),
+    part=st.integers(0, 15),
+    reason=_numbers(16),
+    padding=st.one_of(st.just(0), st.integers(2, 1_134)),
+)
+
+#: Every message that can be sent, with or without a tag.
+messages: SearchStrategy[Message] = st.one_of(
+    probes(), replies(), announcements(), beats, goodbyes, queries
+)
+
+
+@st.composite
+def keyrings(draw: DrawFn) -> Keyring:
+    keys = draw(
+        st.dictionaries(
+            st.integers(1, 255), st.binary(min_size=16, max_size=64), min_size=1, max_size=3
+        )
+    )
+    return Keyring(keys, draw(st.sampled_from(sorted(keys))))
