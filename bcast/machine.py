@@ -37,7 +37,8 @@ class Received(NamedTuple):
     """What was read from the sockets of one interface in one go, oldest first.
 
     ``drops`` counts what the system dropped from their receive buffers since the last `Received`
-    of the interface (0 where it doesn't count). ``drained``: nothing was left to read.
+    of the interface (0 where it doesn't count). ``drained``: nothing was left to read; if not,
+    another `Received` follows soon, if need be without datagrams.
     ``rate``: how many datagrams a second are read and handled here, as last measured over eight
     or more in one go; 0 while that isn't known.
     """

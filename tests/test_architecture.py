@@ -25,6 +25,7 @@ PROJECT = Path(__file__).parent.parent
 LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
     1: (("values", "errors", "datagram", "timestamp", "machine", "messages", "device"),),
     2: (("destinations", "wire/", "domain"), ("payload",), ("networks",)),
+    3: (("discovery/",),),
     4: (("interfaces/",), ("sockets/",), ("capture/",)),
     5: (("counts", "queues", "channels", "results", "receiver", "sender"),),
     6: (("cli/", "__main__"),),
