@@ -537,13 +537,19 @@ def test_nothing_said_is_nothing_known(used: Platform) -> None:
     assert (arrival.ifindex, arrival.destination, arrival.ttl, arrival.time_ns) == (None,) * 4
 
 
+@pytest.mark.parametrize("told", [errno.EMFILE, errno.ENOENT])
 def test_too_many_open_files_are_not_taken_for_a_missing_interface(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, told: int
 ) -> None:
+    # glibc opens a socket to ask, and says ENOENT when it can't.
     def refuse(index: int) -> str:
+        raise OSError(told, os.strerror(told))
+
+    def full(*_: object) -> socket.socket:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(socket, "if_indextoname", refuse)
-    with pytest.raises(SocketError, match="ulimit") as raised:
+    monkeypatch.setattr(socket, "socket", full)
+    with pytest.raises(SocketError, match="ulimit -n") as raised:
         run_steps(cast("socket.socket", None), [Verify(7, "eth7")], "eth7")
     assert raised.value.error == "EMFILE"

@@ -206,9 +206,10 @@ def _verify(step: Verify) -> None:
     try:
         name = socket.if_indextoname(step.ifindex)
     except OSError as error:
-        # It opens a socket of its own: only these say something about the interface.
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise socket_error(error, "look the interface up", step.name) from error
+        # It opens a socket of its own. When it can't, glibc says ENOENT: only these two say
+        # something about the interface.
+        if error.errno not in (errno.ENXIO, errno.ENODEV):
+            raise socket_error(_why(error), "look the interface up", step.name) from error
         name = ""
     if name != step.name:
         now = f"is now called {name}" if name else "is gone"
@@ -219,3 +220,12 @@ def _verify(step: Verify) -> None:
             interface=step.name,
             operation="verify the interface",
         )
+
+
+def _why(error: OSError) -> OSError:
+    """Why no socket can be opened, better than ``error`` says; ``error`` if one can."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+    except OSError as better:
+        return better
+    return error
