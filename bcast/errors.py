@@ -18,6 +18,9 @@ where something can be done about it, what to do.
 
 from __future__ import annotations
 
+import os
+import sys
+
 __all__ = [
     "ArgumentError",
     "BcastError",
@@ -28,6 +31,7 @@ __all__ = [
     "PortTakenError",
     "SocketError",
     "TooLargeError",
+    "open_files_advice",
 ]
 
 
@@ -98,3 +102,12 @@ class DecodeError(BcastError):
     def __init__(self, message: str, advice: str = "", *, reason: str = "") -> None:
         super().__init__(message, advice)
         self.reason = reason
+
+
+def open_files_advice() -> str:
+    """What to do about EMFILE: this process has as many files and sockets open as it may."""
+    # Of the module "resource" there would be nothing to load any more, with what it is for.
+    if sys.platform == "win32":
+        return "close some, or raise the limit of open files"
+    limit = os.sysconf("SC_OPEN_MAX")
+    return f"no more than {limit} files can be open at once: raise that with ulimit -n"

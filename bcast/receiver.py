@@ -36,6 +36,7 @@ from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, liste
 from bcast.networks import parse_networks
 from bcast.queues import Queues
 from bcast.sockets import RECEIVE_BUFFER
+from bcast.sockets.advice import socket_error
 from bcast.sockets.batch import Batch
 from bcast.sockets.transfer import open_reader
 
@@ -104,8 +105,11 @@ class Receiver:
         self._closing = False
         self._closed = False
         with ExitStack() as opened:
-            self._selector = opened.enter_context(selectors.DefaultSelector())
-            self._wake, self._waker = socket.socketpair()
+            try:
+                self._selector = opened.enter_context(selectors.DefaultSelector())
+                self._wake, self._waker = socket.socketpair()
+            except OSError as error:
+                raise socket_error(error, "wait for datagrams", "") from error
             opened.callback(self._wake.close)
             opened.callback(self._waker.close)
             self._wake.setblocking(False)

@@ -361,7 +361,11 @@ class Sender:
             for address in way.interface.addresses
         }
         read = open_reader({i.index: i for i in self._selection.chosen})
-        with selectors.DefaultSelector() as selector:
+        try:
+            opened = selectors.DefaultSelector()
+        except OSError as error:
+            raise socket_error(error, "wait for replies", "") from error
+        with opened as selector:
             for way in self._sockets.values():
                 selector.register(way.socket, selectors.EVENT_READ, way)
             while (left := end - self._clock()) > 0:

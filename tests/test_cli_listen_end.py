@@ -248,3 +248,29 @@ def test_a_reader_that_is_slow_gets_all_of_it(lan: Lan) -> None:
     summary = events(running.output())[-1]
     assert summary["event"] == "summary"
     assert summary["datagrams"] + summary["kernel_drops"] == 20_000
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["listen", "-t", "0"],
+        ["listen", "-t", "0", "-w", "/dev/null"],
+        ["send", "hi", "-c", "2", "--wait", "0.01"],
+    ],
+    ids=" ".join,
+)
+def test_however_few_files_may_be_open(lan: Lan, args: list[str]) -> None:
+    ends = set()
+    for limit in range(6, 22):
+        done = in_shell(lan.a, f'ulimit -n {limit}; "$@"', *args)
+        words = done.stdout + done.stderr
+        if "Traceback" in words or "shared libraries" in words:
+            assert "bcast:" not in words  # Python itself could not start
+            continue
+        ends.add(done.returncode)
+        assert "bug" not in words
+        if done.returncode == 3:
+            assert f"no more than {limit} files can be open at once" in words
+            assert "ulimit -n" in words
+    assert 3 in ends
+    assert ends <= {0, 1, 3}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from bcast.errors import (
     PortTakenError,
     SocketError,
     TooLargeError,
+    open_files_advice,
 )
 
 KINDS: tuple[type[BcastError], ...] = (
@@ -34,7 +36,9 @@ KINDS: tuple[type[BcastError], ...] = (
 
 
 def test_the_tree() -> None:
-    assert {kind.__name__ for kind in KINDS} == set(errors.__all__)
+    assert {kind.__name__ for kind in KINDS} == {
+        name for name in errors.__all__ if name[0].isupper()
+    }
     for kind in KINDS:
         assert issubclass(kind, BcastError)
     assert issubclass(PortTakenError, SocketError)
@@ -42,6 +46,18 @@ def test_the_tree() -> None:
     # Exit status 2 and 3 are told apart by this: one must not be the other.
     for kind in KINDS:
         assert issubclass(kind, ArgumentError) is (kind is ArgumentError)
+
+
+def test_too_many_open_files_are_told_with_the_limit() -> None:
+    advice = open_files_advice()
+    if sys.platform == "win32":
+        assert "limit" in advice
+    else:
+        import resource
+
+        now = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert advice.startswith(f"no more than {now} files")
+        assert "ulimit -n" in advice
 
 
 def test_a_bad_argument_is_a_value_error_as_everywhere_in_python() -> None:

@@ -145,8 +145,6 @@ def fail(*_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     "stage",
     [
-        "bcast.receiver.selectors.DefaultSelector",
-        "bcast.receiver.socket.socketpair",
         "bcast.receiver.open_reader",
         "bcast.receiver.InterfaceWatcher",
         "bcast.receiver.select",
@@ -161,6 +159,18 @@ def test_a_failure_while_opening_leaves_nothing_open(
     monkeypatch.setattr(stage, fail)
     with nothing_leaks(), pytest.raises(OSError, match="enough"):
         Receiver("lo", port=port)
+
+
+@pytest.mark.parametrize(
+    "what", ["bcast.receiver.selectors.DefaultSelector", "bcast.receiver.socket.socketpair"]
+)
+def test_too_many_open_files_are_a_sentence(
+    what: str, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(what, fail)
+    with nothing_leaks(), pytest.raises(SocketError, match="raise that with ulimit -n") as raised:
+        Receiver("lo", port=port)
+    assert raised.value.error == "EMFILE"
 
 
 def test_a_listing_that_fails_leaves_nothing_open(port: int) -> None:

@@ -339,6 +339,19 @@ def test_the_own_datagram_is_no_reply(port: int) -> None:
         assert [reply.payload for reply in sender.replies(0.3)] == [b"me"]
 
 
+def test_too_many_open_files_to_wait_for_replies(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with Sender("lo") as sender:
+        sender.send(b"hi", port=port)
+        monkeypatch.setattr("bcast.sender.selectors.DefaultSelector", full)
+        with pytest.raises(SocketError, match=r"can't wait for replies.*ulimit -n"):
+            list(sender.replies(0.1))
+
+
 def test_no_replies_without_anything_sent() -> None:
     with Sender("lo") as sender:
         assert list(sender.replies(0.05)) == []

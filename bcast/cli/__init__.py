@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 from bcast import __version__
-from bcast.errors import ArgumentError, BcastError
+from bcast.errors import ArgumentError, BcastError, open_files_advice
 
 if TYPE_CHECKING:
     from types import FrameType, ModuleType
@@ -104,7 +104,10 @@ def run(arguments: Sequence[str]) -> int:
         _complain(str(error))
         status = 2 if isinstance(error, ArgumentError) else 3
     except OSError as error:
-        if error.errno not in _OUTPUT_FAILS:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            _complain(f"can't go on: {error.strerror}: {open_files_advice()}")
+            status = 3
+        elif error.errno not in _OUTPUT_FAILS:
             status = _bug(error, arguments)
         else:
             _abandon(sys.stdout)

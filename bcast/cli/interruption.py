@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from bcast.errors import SocketError, open_files_advice
+
 __all__ = ["Interrupted", "Stopped", "abandon", "held", "interruptible"]
 
 
@@ -32,7 +34,12 @@ class Stopped:
     """Whether it is time to end. ``fileno()`` becomes readable then, for a selector."""
 
     def __init__(self) -> None:
-        self._reading, self._writing = socket.socketpair()
+        try:
+            self._reading, self._writing = socket.socketpair()
+        except OSError as error:
+            raise SocketError(
+                f"can't wait for signals: {error.strerror}", open_files_advice()
+            ) from error
         self._writing.setblocking(False)
         self._set = False
         self._breaks = False

@@ -22,7 +22,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from bcast.datagram import IPAddress
-from bcast.errors import SocketError
+from bcast.errors import SocketError, open_files_advice
 
 __all__ = [
     "Link",
@@ -357,8 +357,8 @@ def _errno(number: int) -> OSError:
 def refused(error: OSError) -> SocketError:
     """The error of a netlink call as a sentence."""
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        advice = "too many open files: raise the limit with ulimit -n"
+    if error.errno == errno.EMFILE:
+        advice = open_files_advice()
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
         advice = (
             "a sandbox forbids it: allow the address family AF_NETLINK"

@@ -11,7 +11,7 @@ import errno
 import os
 import sys
 
-from bcast.errors import PortTakenError, SocketError
+from bcast.errors import PortTakenError, SocketError, open_files_advice
 
 __all__ = ["errno_name", "port_owner_command", "socket_error"]
 
@@ -100,7 +100,7 @@ def _advice(number: int, operation: str, interface: str, system: str) -> str:
         errno.ENOBUFS: "the system's buffers are full: send more slowly",
         errno.EAGAIN: "the send buffer is full: send more slowly",
         errno.ENOMEM: "the system's memory for sockets is used up",
-        errno.EMFILE: "too many open files: raise the limit with ulimit -n",
+        errno.EMFILE: open_files_advice(),
         errno.ENFILE: "the system has too many open files",
         errno.EAFNOSUPPORT: "this system doesn't have that address family: use -4 or -6",
         errno.EMSGSIZE: f"more bytes than {interface} sends in one piece: see its MTU",

@@ -1,0 +1,39 @@
+"""Ctrl-C and SIGTERM as a request to end in good order."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+
+import pytest
+
+from bcast.cli.interruption import interruptible
+from bcast.errors import SocketError
+
+if sys.platform == "win32":
+    pytest.skip("a process can't send itself these signals", allow_module_level=True)
+
+
+def test_a_signal_is_noted_and_what_was_set_before_comes_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    called = []
+    with interruptible() as stopped:
+        stopped.call(lambda: called.append(1))
+        assert not stopped.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopped.is_set()
+        assert called == [1]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_too_many_open_files_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("bcast.cli.interruption.socket.socketpair", full)
+    with pytest.raises(SocketError, match="limit"), interruptible():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
