@@ -8,7 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # what type checkers take for true, without the import of typing
 if TYPE_CHECKING:
     from bcast.capture import CaptureReader, CaptureWriter
-    from bcast.channels import InterfaceFailed, InterfaceState
+    from bcast.channels import InterfaceFailed, InterfaceReady, InterfaceState
     from bcast.counts import InterfaceStatistics, Statistics
     from bcast.datagram import (
         Address,
@@ -65,6 +65,7 @@ __all__ = [
     "InterfaceError",
     "InterfaceFailed",
     "InterfaceFlag",
+    "InterfaceReady",
     "InterfaceRemoved",
     "InterfaceState",
     "InterfaceStatistics",
@@ -94,6 +95,7 @@ _MODULES = {
     "CaptureReader": "capture",
     "CaptureWriter": "capture",
     "InterfaceFailed": "channels",
+    "InterfaceReady": "channels",
     "InterfaceState": "channels",
     "InterfaceStatistics": "counts",
     "Statistics": "counts",

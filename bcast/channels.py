@@ -22,6 +22,7 @@ __all__ = [
     "Channel",
     "Channels",
     "InterfaceFailed",
+    "InterfaceReady",
     "InterfaceState",
     "Notice",
     "granted_buffer",
@@ -39,8 +40,19 @@ class InterfaceFailed(Value):
         return str(self.error)
 
 
+class InterfaceReady(Value):
+    """What failed on a selected interface (`InterfaceFailed`) works now: it is received on."""
+
+    interface: Interface
+    port: int
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.interface.name} receives on port {self.port} now"
+
+
 #: What a receiver tells about its interfaces.
-Notice = InterfaceChange | InterfaceFailed
+Notice = InterfaceChange | InterfaceFailed | InterfaceReady
 
 
 class InterfaceState(Value):
@@ -141,12 +153,14 @@ class Channels:
                 channel = self.by_index[interface.index] = Channel(interface)
                 self.interfaces[interface.index] = interface
                 self._gone.pop(interface.name, None)
-            before = channel.error
+            before, failed = channel.error, set(channel.errors)
             channel.errors.clear()
             for family in self._families:
                 self._open_family(channel, family)
             if channel.error is not None and str(channel.error) != str(before):
                 notices.append(InterfaceFailed(interface, channel.error))
+            elif failed and channel.error is None and failed <= channel.sockets.keys():
+                notices.append(InterfaceReady(interface, self._port))
         return notices
 
     def _open_family(self, channel: Channel, family: Family) -> None:

@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcast.channels import Channel, Channels, InterfaceFailed, Notice, granted_buffer
+from bcast.channels import (
+    Channel,
+    Channels,
+    InterfaceFailed,
+    InterfaceReady,
+    Notice,
+    granted_buffer,
+)
 from bcast.datagram import Address, Family, Group, Interface, InterfaceFlag, Kind
 from bcast.destinations import ALL_NODES
 from bcast.errors import PortTakenError, SocketError
@@ -278,10 +285,25 @@ def test_one_that_fails_is_told_once_and_tried_again(world: World) -> None:
     world.failing[3, FOUR] = GONE
     assert world.change(ETH0, ETH1) == [InterfaceFailed(ETH0, GONE)]
     del world.failing[3, FOUR]
-    assert world.change(ETH0, ETH1) == []
+    [ready] = world.change(ETH0, ETH1)
+    assert ready == InterfaceReady(ETH0, 2222)
+    assert ready.sentence == "eth0 receives on port 2222 now"
     assert world.taken() == [("open", "eth0", FOUR)]
     assert not world.channels.failing
     assert world.states()[0] == ("eth0", "ready", "")
+
+
+def test_it_is_not_ready_before_all_of_it_works(world: World) -> None:
+    world.failing = {(3, FOUR): TAKEN, (3, SIX): GONE}
+    assert world.start(ETH0) == [InterfaceFailed(ETH0, TAKEN)]
+    del world.failing[3, FOUR]
+    assert world.change(ETH0) == [InterfaceFailed(ETH0, GONE)]
+    # Nothing is open where IPv6 failed: it is only that there is none now.
+    world.failing.clear()
+    told = world.change(replace(ETH0, addresses=ETH0.addresses[:1]))
+    assert not any(isinstance(notice, InterfaceReady) for notice in told)
+    # And whoever never failed doesn't say that it works.
+    assert world.change(ETH0, ETH1)[-1].sentence == "eth1 appeared"
 
 
 def test_one_that_fails_altogether(world: World) -> None:

@@ -17,6 +17,7 @@ from tests.command import (
     Lan,
     any_lab,
     end_listeners,
+    events,
     eventually,
     listen,
     pause,
@@ -371,21 +372,30 @@ def test_a_port_that_somebody_keeps_to_himself(lan: Lan) -> None:
             assert "0.0.0.0:2222" in owner
 
 
-def test_a_port_that_is_taken_on_one_interface(lan: Lan) -> None:
+@pytest.mark.parametrize("args", [[], ["--json"]], ids=str)
+def test_a_port_that_is_taken_on_one_interface(lan: Lan, args: list[str]) -> None:
     with lan.a.start_python(_HOLD, "eth0") as holder:
         holder.wait_for("holding")
-        listening = listen(lan.a, "-4")
+        listening = listen(lan.a, "-4", *args)
         listening.wait_for("eth0: UDP port 2222 is taken by a program that doesn't share it")
         say(lan.c, (ALL_HOSTS, 2222, b"green"))
         listening.wait_for("green")
 
     def is_heard() -> bool:
         say(lan.b, (ALL_HOSTS, 2222, b"blue"))
-        return "  blue" in listening.output()
+        return "blue" in listening.output()
 
     eventually(is_heard)
     assert listening.interrupt() == 0
-    assert listening.errors().count("taken") == 1
+    if not args:
+        assert listening.errors().count("taken") == 1
+        assert listening.errors().splitlines().count("eth0 receives on port 2222 now") == 1
+        assert "ready" not in listening.output()
+        return
+    found = events(listening.output())
+    assert [e["interface"] for e in found if e["event"] == "failed"] == ["eth0"]
+    told = [e for e in found if e["event"] == "ready"]
+    assert told == [{"event": "ready", "interface": "eth0", "port": 2222}]
 
 
 def test_a_port_that_takes_privileges(lan: Lan) -> None:

@@ -285,7 +285,7 @@ def _begin(output: Output, receiver: "Receiver") -> None:
 
 
 def _tell(output: Output, notice: "Notice") -> None:
-    from bcast.channels import InterfaceFailed
+    from bcast.channels import InterfaceFailed, InterfaceReady
     from bcast.interfaces import InterfaceAdded, InterfaceRemoved
 
     if isinstance(notice, InterfaceFailed):
@@ -296,6 +296,10 @@ def _tell(output: Output, notice: "Notice") -> None:
             "advice": str(notice.error),
         }
         output.event(notice.sentence, event)
+        return
+    if isinstance(notice, InterfaceReady):
+        name = notice.interface.name
+        output.event(notice.sentence, {"event": "ready", "interface": name, "port": notice.port})
         return
     kinds = {InterfaceAdded: "added", InterfaceRemoved: "removed"}
     change = kinds.get(type(notice), "changed")
