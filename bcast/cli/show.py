@@ -18,10 +18,10 @@ __all__ = ["JsonFormat", "TextFormat", "printable", "sanitize"]
 
 # Texts that are kept about sources; forged ones would otherwise fill the memory.
 _KEPT = 4096
-#: A source, a destination and a TTL, as a batch has them.
-_Way = tuple[bytes, bytes, int]
-# What JSON writes as it is: printable ASCII without the quotation mark and the backslash.
-_PLAIN = bytes(c for c in range(0x20, 0x7F) if c not in b'"\\')
+#: A source, a destination, a TTL and a length, as a batch has them.
+_Way = tuple[bytes, bytes, int, int]
+# Printable ASCII; but for the quotation mark and the backslash JSON writes it as it is.
+_PLAIN = bytes(range(0x20, 0x7F))
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -55,7 +55,7 @@ class JsonFormat:
         from json.encoder import encode_basestring_ascii
 
         self._quote: Callable[[str], str] = encode_basestring_ascii
-        # Of each port of an interface, what is the same in all lines of a source.
+        # Of each port of an interface, what is the same in all lines of a source and length.
         self._middles: dict[tuple[int, str, int], dict[_Way, str]] = {}
         self._kept = 0
         self._second: int | None = None
@@ -68,48 +68,43 @@ class JsonFormat:
         quote, stamp, current = self._quote, self._stamp, self._second
         pieces: list[str] = []
         for (second, rest, packed, ttl), (source,), payload in batch.parts():
-            middle = middles.get((source, packed, ttl))
+            length = len(payload)
+            middle = middles.get((source, packed, ttl, length))
             if middle is None:
-                middle = self._remember(middles, interface, port, (source, packed, ttl))
+                middle = self._remember(middles, interface, port, (source, packed, ttl, length))
             if second != current:
                 current = second
                 stamp = self._begin(second)
-            if payload.isascii():
-                # What is left when all is taken out that JSON writes as it is.
-                special = payload.translate(None, _PLAIN)
-                if not special:
-                    text = f'"{payload.decode("ascii")}"' if payload else ""
-                elif not special.strip(b'"\\'):
-                    text = quote(payload.decode("ascii"))
-                else:
-                    text = ""
-            else:
+            ending = '"}\n'
+            if not payload.isascii():
                 shown = printable(payload)
-                text = "" if shown is None else quote(shown)
-            pieces += (
-                stamp,
-                str(1_000_000_000 + rest)[1:],
-                middle,
-                str(len(payload)),
-                ',"payload":"',
-                payload.hex(),
-                '","text":' + text + "}\n" if text else '"}\n',
-            )
+                if shown is not None:
+                    ending = f'","text":{quote(shown)}}}\n'
+            elif 0x22 in payload or 0x5C in payload:
+                quoted = quote(payload.decode("ascii"))
+                # Each of these two grows by one byte, and so does every control character.
+                grown = payload.count(b'"') + (payload.count(b"\\") if 0x5C in payload else 0)
+                if len(quoted) == length + 2 + grown:
+                    ending = f'","text":{quoted}}}\n'
+            elif payload and not payload.translate(None, _PLAIN):
+                ending = f'","text":"{payload.decode("ascii")}"}}\n'
+            pieces += stamp, str(1_000_000_000 + rest)[1:], middle, payload.hex(), ending
         return "".join(pieces)
 
     def datagram(self, datagram: Datagram) -> str:
         """One datagram, the same way."""
         second, rest = divmod(datagram.time_ns, 1_000_000_000)
-        middle = self._middle(
-            datagram.interface, datagram.source, datagram.destination, datagram.ttl
-        )
         payload = datagram.payload
+        middle = self._middle(
+            datagram.interface,
+            datagram.source,
+            datagram.destination,
+            datagram.ttl,
+            len(payload),
+        )
         text = printable(payload)
         ending = "" if text is None else f',"text":{self._quote(text)}'
-        return (
-            f"{self._begin(second)}{rest:09d}{middle}{len(payload)},"
-            f'"payload":"{payload.hex()}"{ending}}}\n'
-        )
+        return f'{self._begin(second)}{rest:09d}{middle}{payload.hex()}"{ending}}}\n'
 
     def _begin(self, second: int) -> str:
         """How the line of a datagram of that second begins."""
@@ -121,10 +116,14 @@ class JsonFormat:
     def _remember(
         self, middles: dict[_Way, str], interface: Interface, port: int, way: _Way
     ) -> str:
-        source, packed, ttl = way
+        source, packed, ttl, length = way
         destination = Endpoint(address_of(packed, interface.name, interface.index), port)
         middle = self._middle(
-            interface, endpoint_of(source, interface), destination, ttl if ttl >= 0 else None
+            interface,
+            endpoint_of(source, interface),
+            destination,
+            ttl if ttl >= 0 else None,
+            length,
         )
         self._kept += 1
         if self._kept > _KEPT:
@@ -135,7 +134,12 @@ class JsonFormat:
         return middle
 
     def _middle(
-        self, interface: Interface, source: Endpoint, destination: Endpoint, ttl: int | None
+        self,
+        interface: Interface,
+        source: Endpoint,
+        destination: Endpoint,
+        ttl: int | None,
+        length: int,
     ) -> str:
         quote = self._quote
         return (
@@ -143,7 +147,7 @@ class JsonFormat:
             f'"source":{quote(str(source.address))},"source_port":{source.port},'
             f'"destination":{quote(str(destination.address))},'
             f'"destination_port":{destination.port},'
-            f'"ttl":{"null" if ttl is None else ttl},"length":'
+            f'"ttl":{"null" if ttl is None else ttl},"length":{length},"payload":"'
         )
 
 
