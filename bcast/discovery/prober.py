@@ -15,6 +15,7 @@ from bcast.datagram import Datagram
 from bcast.device import Device, DeviceEvent
 from bcast.discovery.inquiries import Inquiry, Purpose
 from bcast.discovery.peers import Peer
+from bcast.discovery.rejection import Rejection
 from bcast.discovery.roster import Roster
 from bcast.discovery.search import QUIET, Opening, Question
 from bcast.discovery.side import Side
@@ -220,14 +221,14 @@ class Prober:
             return ""
         header = message.header
         if header.realm != self._realm:
-            return "realm"
+            return Rejection.REALM
         if datagram.ttl is not None and datagram.ttl != _HOPS:
-            return "ttl"
+            return Rejection.TTL
         if not side.sources.is_on_link(datagram.source):
-            return "off-link"
+            return Rejection.OFF_LINK
         keyring = self.domain.keyring
         if keyring is not None and not is_authentic(payload, keyring):
-            return "key"
+            return Rejection.KEY
         if isinstance(message, Reply):
             return self._take_reply(side, message, datagram, now)
         wrong = self._roster.take_news(side, message, datagram, now)

@@ -14,8 +14,14 @@ class Rejection(enum.StrEnum):
     BUNCHED = "bunched"
     #: Too many answers wait for their time.
     BUSY = "busy"
+    #: It answers in the name of a peer that is somewhere else, or of another start.
+    CLAIM = "claim"
+    #: It is of a start of the peer that is over.
+    EPOCH = "epoch"
     #: Another peer has our id.
     FOREIGN_ID = "foreign-id"
+    #: There is no room for another peer.
+    FULL = "full"
     #: It came by an interface that the machine doesn't know (any more).
     INTERFACE = "interface"
     #: There is a keyring, and no key of it made the tag.
@@ -32,6 +38,10 @@ class Rejection(enum.StrEnum):
     REALM = "realm"
     #: It was answered before.
     REPEATED = "repeated"
+    #: It has been heard before, or is much older than what was heard.
+    REPLAY = "replay"
+    #: It is from before the peer went.
+    STALE = "stale"
     #: The prober has asked again meanwhile.
     SUPERSEDED = "superseded"
     #: It didn't arrive with TTL 255, so a router passed it on.

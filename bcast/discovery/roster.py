@@ -16,6 +16,7 @@ from bcast.device import Cause, Changed, DeviceEvent, Removed, Suspect
 from bcast.discovery.inquiries import Inquiries, Inquiry, Purpose
 from bcast.discovery.peers import Candidate, Candidates, Path, Peer, PeerTable
 from bcast.discovery.presence import Deadlines, silence, tries_for
+from bcast.discovery.rejection import Rejection
 from bcast.discovery.side import Side
 from bcast.messages import Announcement, Beat, Goodbye, Reply
 
@@ -98,22 +99,22 @@ class Roster:
         if sent is None:
             inquiry = self._inquiries.answered(reply.nonce, side.index)
             if inquiry is None:
-                return "unasked"
+                return Rejection.UNASKED
             self._forget(inquiry)
         if self.table.is_stale(header.id, header.epoch, header.sequence):
-            return "stale"
+            return Rejection.STALE
         peer = self.table.get(header.id)
         if peer is None:
             peer = self.table.add(header.id, header.epoch, header.sequence)
             if peer is None:
-                return "full"
+                return Rejection.FULL
         else:
             if header.epoch in peer.past_epochs:
-                return "epoch"
+                return Rejection.EPOCH
             asked = inquiry is not None
             if self._is_claim(side, peer, header.epoch, datagram.source, asked=asked):
                 self._ask_about(peer, (side.index, datagram.source), now)
-                return "claim"
+                return Rejection.CLAIM
             peer.yields = False
             if header.epoch != peer.epoch:
                 self._inquiries.close_all(id=peer.id)
@@ -222,12 +223,12 @@ class Roster:
         source = datagram.source
         leaving = isinstance(news, Goodbye)
         if self.table.is_stale(header.id, header.epoch, header.sequence):
-            return "stale"
+            return Rejection.STALE
         peer = self.table.get(header.id)
         path = None
         if peer is not None:
             if header.epoch in peer.past_epochs:
-                return "epoch"
+                return Rejection.EPOCH
             if peer.epoch == header.epoch:
                 path = peer.paths.get((side.index, _FAMILIES[source.address.version]))
         if peer is None or path is None or path.endpoint != source:
@@ -235,7 +236,7 @@ class Roster:
                 self._candidates.add(Candidate(header.id, header.epoch, side.index, source))
             return ""
         if not path.accepts(header.sequence):
-            return "replay"
+            return Rejection.REPLAY
         peer.note_sequence(header.sequence)
         if leaving:
             self._take_goodbye(side, peer, now)
