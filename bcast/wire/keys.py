@@ -20,6 +20,8 @@ MAX_KEY = 64
 #: A key file is smaller, in bytes: 255 keys of 64 bytes, with a comment on each.
 _MAX_FILE = 65_536
 
+_MAKE = "make one with: openssl rand -hex 16 > FILE"
+
 
 class Keyring(Value):
     """The keys that a domain's peers share, by their ids (1..255), and which one tags.
@@ -92,13 +94,17 @@ def read_key_file(path: str | os.PathLike[str]) -> KeyFile:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(_MAX_FILE + 1)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise KeyFileError(f"can't read the key file {name}: {why}", "") from error
+    except FileNotFoundError as error:
+        raise KeyFileError(f"there is no key file {name}", _MAKE) from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise KeyFileError(
+            f"can't read the key file {name}: {why}", "name a file that you may read"
+        ) from error
     if len(data) > _MAX_FILE:
-        raise KeyFileError(f"{name} is too large for a key file", "give a file of keys in hex")
+        raise KeyFileError(f"{name} is too large for a key file", _MAKE)
     keys: dict[int, bytes] = {}
-    for line, text in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+    for line, text in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
         if words := text.partition("#")[0].split():
             number, key = _read_line(words, f"{name}, line {line}")
             if number in keys:
@@ -108,9 +114,7 @@ def read_key_file(path: str | os.PathLike[str]) -> KeyFile:
                 )
             keys[number] = key
     if not keys:
-        raise KeyFileError(
-            f"there is no key in {name}", "write one with: openssl rand -hex 16 > FILE"
-        )
+        raise KeyFileError(f"there is no key in {name}", _MAKE)
     warning = ""
     if os.name == "posix" and stat.S_ISREG(mode) and mode & stat.S_IROTH:
         warning = f"everybody on this machine can read {name}: chmod 600 {name}"
@@ -121,18 +125,18 @@ def _read_line(words: list[str], where: str) -> tuple[int, bytes]:
     *ids, digits = words
     if len(ids) > 1:
         raise KeyFileError(f"{where} has {len(words)} words", "write an id and a key in hex")
-    number = int(ids[0]) if ids and ids[0].isdecimal() and len(ids[0]) <= 3 else not ids
+    number = 1
+    if ids:
+        number = int(ids[0]) if ids[0].isdecimal() and len(ids[0]) <= 3 else 0
     if not 1 <= number <= 255:
         raise KeyFileError(f"{where}: that is not a key id", "use a number from 1 to 255")
     try:
         key = bytes.fromhex(digits)
     except ValueError:
-        raise KeyFileError(
-            f"{where}: the key is not in hex", "make one with: openssl rand -hex 16"
-        ) from None
+        raise KeyFileError(f"{where}: the key is not in hex", _MAKE) from None
     if not MIN_KEY <= len(key) <= MAX_KEY:
         raise KeyFileError(
             f"{where}: the key has {len(key)} bytes",
-            f"use {MIN_KEY} to {MAX_KEY}; make one with: openssl rand -hex {MIN_KEY}",
+            f"it must have {MIN_KEY} to {MAX_KEY}; {_MAKE}",
         )
-    return int(number), key
+    return number, key
