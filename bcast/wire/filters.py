@@ -1,6 +1,6 @@
 """The Bloom filter of the peers that a prober knows already, so that they don't answer again.
 
-8.7 bits an entry and 6 hash functions: one peer in 60 is taken for known and answers the next
+8.7 bits an entry and 6 hash functions: one peer in 65 is taken for known and answers the next
 round, whose nonce is another. A thousand entries fit into one datagram, with types and a tag.
 """
 
