@@ -83,10 +83,15 @@ def test_what_concerns_somebody_who_is_gone_is_closed() -> None:
     inquiries.ask(about(b"a"), 0.0)
     inquiries.ask(about(b"b"), 0.0)
     inquiries.handle(0.0)
-    inquiries.close_all(id=b"a")
+    inquiries.close_about(b"a")
     assert inquiries.answered(1, 2) is None
     _, failed = run(inquiries, 10.0)
     assert [one.id for one in failed] == [b"b"]
+    inquiries.ask(about(b"c"), 20.0)
+    inquiries.close_on(3)
+    assert inquiries.are_open(Purpose.STATE)
+    inquiries.close_on(2)
+    assert not inquiries.are_open(Purpose.STATE)
 
 
 def test_a_flood_of_changes_is_no_flood_of_questions() -> None:

@@ -88,6 +88,7 @@ class Inquiries:
         self._by_nonce: dict[int, Inquiry] = {}
         self._heap: list[tuple[float, int, Inquiry]] = []
         self._open: dict[tuple[Purpose, bytes, int, int], Inquiry] = {}
+        self._about: dict[bytes, list[Inquiry]] = {}
         self._count = 0
 
     def are_open(self, purpose: Purpose) -> bool:
@@ -101,6 +102,7 @@ class Inquiries:
         key = _key(inquiry)
         if key not in self._open:
             self._open[key] = inquiry
+            self._about.setdefault(inquiry.id, []).append(inquiry)
             self._push(inquiry, now)
 
     def _push(self, inquiry: Inquiry, due: float) -> None:
@@ -119,15 +121,24 @@ class Inquiries:
     def close(self, inquiry: Inquiry) -> None:
         if self._open.get(_key(inquiry)) is inquiry:
             del self._open[_key(inquiry)]
+            about = self._about[inquiry.id]
+            about.remove(inquiry)
+            if not about:
+                del self._about[inquiry.id]
         for nonce in inquiry.nonces:
             self._by_nonce.pop(nonce, None)
         inquiry.nonces.clear()
         inquiry.tries = -1
 
-    def close_all(self, *, id: bytes | None = None, interface: int | None = None) -> None:
-        """Closes what was asked of a peer, on an interface, or both."""
-        for inquiry in list(self._open.values()):
-            if id in (None, inquiry.id) and interface in (None, inquiry.interface):
+    def close_about(self, id: bytes) -> None:
+        """Closes all that was asked of a peer."""
+        for inquiry in tuple(self._about.get(id, ())):
+            self.close(inquiry)
+
+    def close_on(self, interface: int) -> None:
+        """Closes all that was asked on an interface."""
+        for inquiry in tuple(self._open.values()):
+            if inquiry.interface == interface:
                 self.close(inquiry)
 
     def due(self) -> float | None:

@@ -43,6 +43,8 @@ _TOMBSTONES = 4096
 _SERIAL = 0xFFFF_FFFF
 _WINDOW = 64
 
+_PROTOCOLS = ("bcast",)
+
 # The fields of a device that it says itself.
 _OFFERED = ("name", "type", "port", "attributes")
 
@@ -162,42 +164,41 @@ class Peer:
 
     @property
     def sightings(self) -> tuple[Sighting, ...]:
+        paths = self.paths
         return tuple(
-            Sighting(
-                path.interface.name,
-                index,
-                path.endpoint.address,
-                path.endpoint.port,
-                "bcast",
-                path.latency,
-                path.time_ns,
-            )
-            for (index, _), path in sorted(self.paths.items())
-        )
-
-    def device(self, number: int) -> Device:
-        offer = self.offers[number]
-        return Device(
-            f"{self.id.hex()}/{number}" if number else self.id.hex(),
-            offer.name,
-            offer.type,
-            offer.port,
-            offer.attributes,
-            self.sightings,
-            ("bcast",),
-            self.probes_answered,
+            [_sighting(paths[key]) for key in (sorted(paths) if len(paths) > 1 else paths)]
         )
 
     @property
     def devices(self) -> tuple[Device, ...]:
-        return tuple(self.device(number) for number in self.offers)
+        """What it offers now, as devices with the sightings there are now."""
+        id = self.id.hex()
+        sightings = self.sightings
+        return tuple(
+            [
+                Device(
+                    f"{id}/{number}" if number else id,
+                    offer.name,
+                    offer.type,
+                    offer.port,
+                    offer.attributes,
+                    sightings,
+                    _PROTOCOLS,
+                    self.probes_answered,
+                )
+                for number, offer in self.offers.items()
+            ]
+        )
 
     def offer(self, services: Sequence[Service]) -> list[DeviceEvent]:
         """Takes what it offers now; returns what that changes.
 
         A device stays the same as long as its type and name do, or else its type and place.
         """
-        before = {number: self.device(number) for number in self.offers}
+        if not self.offers and not self.restarted:
+            self.offers = dict(enumerate(services))
+            return [Added(device) for device in self.devices]
+        before = dict(zip(self.offers, self.devices, strict=True))
         left = list(services)
         now: dict[int, Service] = {}
         for likeness in (_same_name, _same_type):
@@ -212,8 +213,7 @@ class Peer:
         events: list[DeviceEvent] = [
             Removed(old, Cause.GOODBYE) for number, old in before.items() if number not in now
         ]
-        for number in self.offers:
-            device = self.device(number)
+        for number, device in zip(self.offers, self.devices, strict=True):
             was = before.get(number)
             if was is None:
                 events.append(Added(device))
@@ -225,6 +225,19 @@ class Peer:
                 events.append(Changed(device, changed))
         self.restarted = False
         return events
+
+
+def _sighting(path: Path) -> Sighting:
+    interface, endpoint = path.interface, path.endpoint
+    return Sighting(
+        interface.name,
+        interface.index,
+        endpoint.address,
+        endpoint.port,
+        "bcast",
+        path.latency,
+        path.time_ns,
+    )
 
 
 def _same_name(one: Service, other: Service) -> bool:

@@ -117,7 +117,7 @@ class Roster:
                 return Rejection.CLAIM
             peer.yields = False
             if header.epoch != peer.epoch:
-                self._inquiries.close_all(id=peer.id)
+                self._inquiries.close_about(peer.id)
                 peer.begin_epoch(header.epoch, header.sequence)
         self._note_path(side, peer, datagram, header.sequence, sent, now)
         peer.interval = float(reply.interval)
@@ -177,7 +177,8 @@ class Roster:
         if sent is not None and path.latency is None:
             path.latency = now - sent
         peer.heard[side.index] = now
-        self._candidates.discard(Candidate(peer.id, peer.epoch, side.index, source))
+        if self._candidates:
+            self._candidates.discard(Candidate(peer.id, peer.epoch, side.index, source))
         self._recover(peer)
         if moved and peer.offers and not peer.restarted:
             self._say_changed(peer, "sightings")
@@ -196,7 +197,7 @@ class Roster:
         if not short:
             peer.parts[reply.part] = reply.services
             if all(part in peer.parts for part in range(reply.parts)):
-                self._inquiries.close_all(id=peer.id)
+                self._inquiries.close_about(peer.id)
                 peer.version = version
                 services = [s for part in range(reply.parts) for s in peer.parts[part]]
                 peer.parts = {}
@@ -312,7 +313,7 @@ class Roster:
         if peer.paths:
             self._say_changed(peer, "sightings")
             return
-        self._inquiries.close_all(id=peer.id)
+        self._inquiries.close_about(peer.id)
         self.table.remove(peer)
         self.events.extend(Removed(device, cause) for device in devices)
 
@@ -339,7 +340,7 @@ class Roster:
     def lose(self, index: int) -> None:
         """An interface is gone, and every path through it."""
         self._candidates.drop_interface(index)
-        self._inquiries.close_all(interface=index)
+        self._inquiries.close_on(index)
         self._challenged = {a: i for a, i in self._challenged.items() if i.interface != index}
         for peer in list(self.table):
             self._drop_paths(peer, index, Cause.PATH)
