@@ -253,8 +253,10 @@ def test_each_source_has_its_turn() -> None:
 def test_a_source_that_is_being_asked_is_passed_over() -> None:
     candidates = Candidates(100, Random(1))
     candidates.add(candidate(1, host=1))
+    assert not candidates.has_one({IPv4Address("10.0.0.1")})
     assert candidates.take({IPv4Address("10.0.0.1")}) is None
     candidates.add(candidate(2, host=2))
+    assert candidates.has_one({IPv4Address("10.0.0.1")})
     assert candidates.take({IPv4Address("10.0.0.1")}) == candidate(2, host=2)
 
 

@@ -450,6 +450,18 @@ def test_many_forged_announcements_are_asked_about_fifty_times_a_second_at_most(
     assert bench.prober.devices == ()
 
 
+def test_while_the_only_source_is_being_asked_no_timer_is_due() -> None:
+    bench = Bench()
+    bench.wait(10.0)
+    for number in (2, 3):
+        peer = Peer(number)
+        bench.hear(Peer().source, peer.announcement())
+    bench.wait(0.03)
+    due = bench.prober.get_timer()
+    assert due is not None
+    assert due > bench.now
+
+
 def test_many_who_come_at_once_are_searched_for() -> None:
     bench = Bench(max_peers=1_000)
     bench.wait(20.0)

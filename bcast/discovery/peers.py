@@ -351,6 +351,10 @@ class Candidates:
                 return candidate
         return None
 
+    def has_one(self, busy: Container[IPAddress]) -> bool:
+        """Whether `take` would return one."""
+        return any(address not in busy for address in self._by_source)
+
     def drop_interface(self, index: int) -> None:
         """Forgets all that were heard on an interface."""
         for candidate in [c for c in self._order if c.interface == index]:

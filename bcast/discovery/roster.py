@@ -350,7 +350,7 @@ class Roster:
     def due(self) -> float | None:
         """When `handle` is to be called next."""
         due = [self._inquiries.due(), self._deadlines.due()]
-        if len(self._candidates) > len(self._challenged):
+        if self._candidates.has_one(self._challenged):
             due.append(self._challenge_due)
         return min((time for time in due if time is not None), default=None)
 
