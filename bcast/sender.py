@@ -12,28 +12,27 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic, sleep, time_ns
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bcast.datagram import Datagram, Endpoint, Family, Interface, IPAddress
 from bcast.destinations import (
     DEFAULT_PORT,
-    Destination,
     Target,
     check_family,
     check_port,
     check_ttl,
     parse_destination,
-    targets,
 )
-from bcast.errors import ArgumentError, SocketError, TooLargeError
-from bcast.interfaces import Skipped, kernel_choice, list_interfaces, listed, select
+from bcast.errors import ArgumentError, SocketError
+from bcast.interfaces import list_interfaces, listed, select
+from bcast.legs import Leg, Plan, make_plan
 from bcast.payload import Template
 from bcast.results import Failed, SendResults, Sent, merge
-from bcast.sockets import open_sender, platform
+from bcast.sockets import open_sender
 from bcast.sockets.advice import socket_error
 from bcast.sockets.batch import Batch, source_of
 from bcast.sockets.plan import SetOption, run_steps
-from bcast.sockets.transfer import Way, open_batch_sender, open_reader, way_to
+from bcast.sockets.transfer import open_batch_sender, open_reader
 
 if TYPE_CHECKING:
     from bcast.interfaces import InterfaceWatcher
@@ -60,26 +59,6 @@ class _Socket:
         self.port: int = opened.getsockname()[1]
         #: The options that are set for all-hosts at the moment.
         self.special: tuple[SetOption, ...] = ()
-
-
-class _Leg(NamedTuple):
-    """One destination of one interface, and how to reach it.
-
-    ``bare`` does for a group, through a socket that was opened with the same source.
-    """
-
-    interface: Interface
-    target: Target
-    there: Endpoint
-    way: Way
-    bare: Way | None
-
-
-class _Plan(NamedTuple):
-    """What sending to a destination means on all interfaces."""
-
-    skipped: tuple[Skipped, ...]
-    legs: tuple[_Leg, ...]
 
 
 class Sender:
@@ -122,7 +101,7 @@ class Sender:
         self._interfaces = list_interfaces()
         self._fresh = True
         self._closed = False
-        self._plans: dict[tuple[str, int], _Plan] = {}
+        self._plans: dict[tuple[str, int], Plan] = {}
         self._watcher: InterfaceWatcher | None = None
         self._selection = select(self._interfaces, self._include, self._exclude)
 
@@ -214,27 +193,10 @@ class Sender:
                 failed.append(Failed(leg.interface, error, len(payloads) - count))
         return SendResults(tuple(sent), plan.skipped, tuple(failed))
 
-    def _make_plan(self, to: str, port: int) -> _Plan:
-        """What sending there means as long as the interfaces stay as they are."""
+    def _make_plan(self, to: str, port: int) -> Plan:
         destination = parse_destination(to, self._family)
-        skipped = list(self._selection.skipped)
-        legs: list[_Leg] = []
-        only = self._only(destination)
-        for interface in self._selection.chosen:
-            if only is not None and interface.index not in only:
-                skipped.append(Skipped(interface, f"{destination.keyword} isn't reached by it"))
-                continue
-            found = targets(interface, destination)
-            if isinstance(found, str):
-                skipped.append(Skipped(interface, found))
-                continue
-            for target in found:
-                leg = _leg(interface, target, port)
-                if leg is None:
-                    skipped.append(Skipped(interface, "it has no broadcast address"))
-                else:
-                    legs.append(leg)
-        plan = _Plan(tuple(skipped), tuple(legs))
+        asked_for = self._include is not None
+        plan = make_plan(destination, port, self._selection, self._interfaces, asked_for=asked_for)
         # What leads to a host may change without any interface changing.
         if destination.address is None or destination.is_group:
             if len(self._plans) >= _PLANS:
@@ -272,35 +234,14 @@ class Sender:
                 del self._sockets[key]
                 way.socket.close()
 
-    def _only(self, destination: Destination) -> set[int] | None:
-        """For a host and no interface asked for: the interfaces that lead to it."""
-        address = destination.address
-        if self._include is not None or address is None or destination.is_group:
-            return None
-        if address.is_link_local:
-            return None
-        onlink = {
-            interface.index
-            for interface in self._selection.chosen
-            if any(address in a.network for a in interface.addresses_of(destination.family))
-        }
-        if onlink:
-            return onlink
-        routed = kernel_choice(address, self._interfaces)
-        return {routed.index} if routed else set()
-
-    def _send_to(
-        self, leg: _Leg, payloads: Sequence[bytes]
-    ) -> tuple[int, SocketError | None, int]:
+    def _send_to(self, leg: Leg, payloads: Sequence[bytes]) -> tuple[int, SocketError | None, int]:
         """Sends one leg; returns how many went, why the rest didn't, and from which port."""
-        interface = leg.interface
-        limit = interface.payload_limit(leg.target.source.family)
         longest = max(map(len, payloads), default=0)
-        if longest > limit:
-            return 0, _too_large(interface, limit, longest), 0
+        if longest > leg.limit:
+            return 0, leg.too_large(longest), 0
         count = 0
         try:
-            socket_of = self._socket(interface, leg.target)
+            socket_of = self._socket(leg)
             fixed = socket_of.source == leg.target.source.address
             way = leg.bare if leg.bare and fixed else leg.way
             while count < len(payloads):
@@ -313,18 +254,14 @@ class Sender:
             return 0, error, 0
         except OSError as error:
             if error.errno == errno.EMSGSIZE:
-                return count, _too_large(interface, limit, longest), socket_of.port
+                return count, leg.too_large(longest), socket_of.port
             what = f"send to {leg.there.address}"
-            return count, socket_error(error, what, interface.name), socket_of.port
+            return count, socket_error(error, what, leg.interface.name), socket_of.port
         return count, None, socket_of.port
 
-    def _socket(self, interface: Interface, target: Target) -> _Socket:
-        source = target.source
-        # Where the source goes along with each datagram, one socket serves all of an interface's
-        # addresses; elsewhere it is bound to one.
-        told = platform.send_ancillary(interface, source.address)
-        key = (interface.index, source.family if told else source.address)
-        way = self._sockets.get(key)
+    def _socket(self, leg: Leg) -> _Socket:
+        interface, source = leg.interface, leg.target.source
+        way = self._sockets.get(leg.key)
         if way is None:
             opened = open_sender(
                 interface,
@@ -335,13 +272,12 @@ class Sender:
                 loop=self._loop,
                 share=self._share,
             )
-            way = self._sockets[key] = _Socket(opened, interface, source.address)
-        special = platform.all_hosts(source)[1] if target.all_hosts else ()
-        if special != way.special:
+            way = self._sockets[leg.key] = _Socket(opened, interface, source.address)
+        if leg.special != way.special:
             # Such an option changes where every other datagram goes: it is off in between.
             off = (option._replace(value=0) for option in way.special)
-            run_steps(way.socket, (*off, *special), interface.name)
-            way.special = special
+            run_steps(way.socket, (*off, *leg.special), interface.name)
+            way.special = leg.special
         return way
 
     # -- replies ------------------------------------------------------------------------------
@@ -401,33 +337,6 @@ class Sender:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _leg(interface: Interface, target: Target, port: int) -> _Leg | None:
-    """How to reach a target; None if the interface has no broadcast address for all-hosts."""
-    # All-hosts isn't 255.255.255.255 on every system.
-    there = platform.all_hosts(target.source)[0] if target.all_hosts else target.destination
-    if there is None:
-        return None
-    scoped = there.is_link_local or there.is_multicast
-    ancillary = platform.send_ancillary(interface, target.source.address)
-    scope = interface.index if scoped else 0
-    way = way_to(there, port, scope, ancillary)
-    bare = None
-    if ancillary and there.is_multicast:
-        ancillary = platform.send_ancillary(interface, target.source.address, group=True)
-        bare = way_to(there, port, scope, ancillary)
-    return _Leg(interface, target, Endpoint(there, port), way, bare)
-
-
-def _too_large(interface: Interface, limit: int, length: int) -> TooLargeError:
-    return TooLargeError(
-        f"{interface.name}: {length} bytes don't fit into one datagram",
-        f"at most {limit} bytes do (MTU {interface.mtu}), and bcast never fragments",
-        error="EMSGSIZE",
-        interface=interface.name,
-        operation="send",
-    )
 
 
 def _writable(opened: socket.socket, timeout: float) -> bool:
