@@ -7,8 +7,10 @@ interfaces are listed again whenever the system says that they changed.
 from __future__ import annotations
 
 import errno
+import select as system
 import selectors
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic, sleep, time_ns
 from types import TracebackType
@@ -57,6 +59,8 @@ class _Socket:
         self.interface = interface
         self.source = source
         self.port: int = opened.getsockname()[1]
+        #: Where it sends from, unless a datagram says otherwise.
+        self.here = Endpoint(source, self.port)
         #: The options that are set for all-hosts at the moment.
         self.special: tuple[SetOption, ...] = ()
 
@@ -103,6 +107,7 @@ class Sender:
         self._closed = False
         self._plans: dict[tuple[str, int], Plan] = {}
         self._watcher: InterfaceWatcher | None = None
+        self._is_told: Callable[[], bool] = lambda: True
         self._selection = select(self._interfaces, self._include, self._exclude)
 
     # -- sending ------------------------------------------------------------------------------
@@ -184,11 +189,10 @@ class Sender:
         failed: list[Failed] = []
         for leg in plan.legs:
             payloads = payloads_for(leg.target, leg.interface)
-            count, error, local = self._send_to(leg, payloads)
-            if count:
-                source = Endpoint(leg.target.source.address, local)
+            count, error, here = self._send_to(leg, payloads)
+            if here is not None and count:
                 length = len(payloads[count - 1])
-                sent.append(Sent(leg.interface, source, leg.there, length, count))
+                sent.append(Sent(leg.interface, here, leg.there, length, count))
             if error is not None:
                 failed.append(Failed(leg.interface, error, len(payloads) - count))
         return SendResults(tuple(sent), plan.skipped, tuple(failed))
@@ -220,7 +224,8 @@ class Sender:
             self._watcher = InterfaceWatcher(
                 now=now, debounce=0.0, list_interfaces=self._list_interfaces
             )
-        else:
+            self._is_told = _readable(self._watcher.fileno())
+        elif self._is_told():
             self._watcher.wake(now)
         self._watcher.changes(now)
         before, self._interfaces = self._interfaces, self._watcher.interfaces
@@ -234,16 +239,21 @@ class Sender:
                 del self._sockets[key]
                 way.socket.close()
 
-    def _send_to(self, leg: Leg, payloads: Sequence[bytes]) -> tuple[int, SocketError | None, int]:
-        """Sends one leg; returns how many went, why the rest didn't, and from which port."""
+    def _send_to(
+        self, leg: Leg, payloads: Sequence[bytes]
+    ) -> tuple[int, SocketError | None, Endpoint | None]:
+        """Sends one leg; returns how many went, why the rest didn't, and where from."""
         longest = max(map(len, payloads), default=0)
         if longest > leg.limit:
-            return 0, leg.too_large(longest), 0
+            return 0, leg.too_large(longest), None
         count = 0
         try:
             socket_of = self._socket(leg)
-            fixed = socket_of.source == leg.target.source.address
-            way = leg.bare if leg.bare and fixed else leg.way
+            source, here, way = leg.target.source.address, socket_of.here, leg.way
+            if source is not socket_of.source and source != socket_of.source:
+                here = Endpoint(source, socket_of.port)
+            elif leg.bare is not None:
+                way = leg.bare
             while count < len(payloads):
                 try:
                     count += self._transmit(socket_of.socket, payloads, count, way)
@@ -251,13 +261,13 @@ class Sender:
                     if not _writable(socket_of.socket, _PATIENCE):
                         raise
         except SocketError as error:
-            return 0, error, 0
+            return 0, error, None
         except OSError as error:
             if error.errno == errno.EMSGSIZE:
-                return count, leg.too_large(longest), socket_of.port
+                return count, leg.too_large(longest), here
             what = f"send to {leg.there.address}"
-            return count, socket_error(error, what, leg.interface.name), socket_of.port
-        return count, None, socket_of.port
+            return count, socket_error(error, what, leg.interface.name), here
+        return count, None, here
 
     def _socket(self, leg: Leg) -> _Socket:
         interface, source = leg.interface, leg.target.source
@@ -337,6 +347,18 @@ class Sender:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _readable(descriptor: int) -> Callable[[], bool]:
+    """A function that tells whether something can be read; True where that can't be told.
+
+    It costs a fraction of a read that fails, and is asked before each batch.
+    """
+    if sys.platform == "win32" or descriptor < 0:
+        return lambda: True
+    poll = system.poll()
+    poll.register(descriptor, system.POLLIN)
+    return lambda: bool(poll.poll(0))
 
 
 def _writable(opened: socket.socket, timeout: float) -> bool:

@@ -148,7 +148,7 @@ class InterfaceWatcher:
         if self._socket is None:
             self._debounce.wake(now)
             return
-        known = {interface.index for interface in self._interfaces}
+        known: set[int] = set()
         for _ in range(RECEIVES):
             try:
                 notice = self._read(self._socket.recv(RECEIVE_SIZE))
@@ -164,14 +164,18 @@ class InterfaceWatcher:
                 continue
             if notice.changed:
                 self._debounce.wake(now)
-            # Only what was listed can have been replaced; of the rest a flood could come.
-            self._deleted |= notice.deleted & known
-            self._unaddressed |= notice.unaddressed & known
+            if notice.deleted or notice.unaddressed:
+                # Only what was listed can have been replaced; of the rest a flood could come.
+                known = known or {interface.index for interface in self._interfaces}
+                self._deleted |= notice.deleted & known
+                self._unaddressed |= notice.unaddressed & known
 
     def due(self) -> float | None:
         """When to call `changes`; None: not before the descriptor is readable."""
-        moments = [moment for moment in (self._debounce.due(), self._next) if moment is not None]
-        return min(moments, default=None)
+        one, other = self._debounce.due(), self._next
+        if one is None or other is None:
+            return other if one is None else one
+        return min(one, other)
 
     def changes(self, now: float) -> tuple[InterfaceChange, ...]:
         """What changed since the last listing; () before a listing is due, or if it fails.
