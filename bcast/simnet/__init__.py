@@ -1,0 +1,12 @@
+"""A simulated LAN: hosts with several interfaces, segments that lose and delay, made-up time.
+
+Runs the machines of `bcast.machine` (and any bytes besides) without a socket or a second of real
+time, the same way each time for the same seed. Layer 4: only the values of layer 1 may be
+imported from outside this folder; it knows no protocol.
+"""
+
+from __future__ import annotations
+
+from bcast.simnet.faults import Faults, GilbertElliott
+
+__all__ = ["Faults", "GilbertElliott"]
