@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -217,3 +218,23 @@ def test_what_cannot_be_is_refused(wrong: Any, message: str) -> None:
     lan.run(1)
     with pytest.raises(ArgumentError, match=message):
         wrong(lan)
+
+
+# --- its documentation
+
+
+def test_the_examples_of_the_documentation_run_and_print_what_they_say() -> None:
+    text = (PROJECT / "docs" / "simnet.md").read_text("utf-8")
+    examples = re.findall(r"```python\n(.*?)```\n(?:\n```\n(.*?)```)?", text, re.DOTALL)
+    assert len(examples) >= 2
+    for code, printed in examples:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stderr == ""
+        assert done.stdout == printed
