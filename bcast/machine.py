@@ -38,7 +38,7 @@ class Received(NamedTuple):
 
     ``drops`` counts what the system dropped from their receive buffers since the last `Received`
     of the interface (0 where it doesn't count). ``drained``: nothing was left to read; if not,
-    another `Received` follows soon, if need be without datagrams.
+    more follows at once, and `Machine.handle_timer` is called after it.
     ``rate``: how many datagrams a second are read and handled here, as last measured over eight
     or more in one go; 0 while that isn't known.
     """

@@ -333,20 +333,6 @@ def test_how_many_may_be_missing_follows_from_how_long_the_others_took() -> None
     assert missing < 0.01
 
 
-def test_silence_is_none_while_there_is_something_left_to_read() -> None:
-    bench = Bench()
-    bench.answer(Peer())
-    bench.prober.receive_datagrams(Received(ETH, (), drained=False), 0.001)
-    bench.now = 0.1
-    bench.prober.handle_timer(0.1)
-    bench._collect()
-    assert len(bench.probes) == 1
-    bench.prober.receive_datagrams(Received(ETH, ()), 0.1)
-    bench.prober.handle_timer(0.1)
-    bench._collect()
-    assert len(bench.probes) == 2
-
-
 def test_the_second_interface_is_asked_when_the_first_was_silent_once() -> None:
     bench = Bench(interfaces=[ETH, ETH3])
     assert [out.interface for _, out, _ in bench.probes] == [2]

@@ -200,7 +200,6 @@ class Prober:
         side = self._sides.get(received.interface.index)
         if side is None:
             return
-        side.drained = received.drained
         side.search.note_rate(received.rate)
         if received.drops:
             self._drops += received.drops
@@ -274,7 +273,7 @@ class Prober:
         for side in self._sides.values():
             if not side.search.started and before:
                 side.start(now)
-            if side.search.started and side.drained:
+            if side.search.started:
                 for question in side.search.handle(now):
                     self._probe(side, question, now)
             before = before and bool(side.search.rounds)

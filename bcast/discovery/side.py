@@ -54,8 +54,6 @@ class Side:
             cut=self._cut,
             patient=patient,
         )
-        #: Whether all that had arrived was read.
-        self.drained = True
         #: When the search was last begun.
         self.begun = now
         self._domain = domain
