@@ -20,7 +20,7 @@ from bcast.messages import (
 )
 from bcast.wire import Decoder, Reason, decode, encode
 from bcast.wire.keys import Keyring
-from tests.fuzz.corpus import read_corpus
+from tests.fuzz.corpus import fewest, read_corpus
 from tests.fuzz.mutations import mutate
 from tests.fuzz.targets import check_decode
 from tests.strategies import keyrings, messages
@@ -317,6 +317,15 @@ def test_mutations_reach_every_reason() -> None:
     assert left == set()
 
 
-@pytest.mark.parametrize("payload", read_corpus("decode"))
-def test_what_the_searches_found_is_tried_again(payload: bytes) -> None:
-    check_decode(payload)
+def test_what_the_searches_found_is_tried_again() -> None:
+    found = read_corpus("decode")
+    assert found
+    for payload in found:
+        check_decode(payload)
+
+
+def test_of_what_a_search_found_the_fewest_are_kept() -> None:
+    alike = [encode(Beat(HEADER._replace(sequence=n), 1, 1, n)) for n in range(5)]
+    kept = fewest([*alike, b"bad", b"BAD", hex(QUERY_HEX)], check_decode)
+    assert len(kept) == 3
+    assert {hex(QUERY_HEX)} < set(kept)
