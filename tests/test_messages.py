@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 
 import pytest
@@ -76,3 +77,13 @@ def test_a_service_takes_its_attributes_once() -> None:
     assert service == Service("lamp-1", "_lamp", 80, {"fw": "1.4"})
     assert hash(service) == hash(Service("lamp-1", "_lamp", 80, {"fw": "1.4"}))
     assert pickle.loads(pickle.dumps(service)) == service
+
+
+def test_a_service_that_was_checked_elsewhere_is_one_like_any_other() -> None:
+    checked = Service("lamp-1", "_lamp", 80, {"fw": "1.4"})
+    service = Service.unchecked("lamp-1", "_lamp", 80, {"fw": "1.4"})
+    assert service == checked
+    assert hash(service) == hash(checked)
+    assert repr(service) == repr(checked)
+    assert pickle.loads(pickle.dumps(service)) == checked
+    assert dataclasses.replace(service, port=81) == dataclasses.replace(checked, port=81)
