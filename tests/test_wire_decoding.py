@@ -277,12 +277,13 @@ def test_any_bytes_are_a_message_or_rejected(payload: bytes) -> None:
 
 @given(messages, keyrings())
 def test_whatever_is_missing_at_the_end_is_noticed(message: Message, keyring: Keyring) -> None:
-    """Only where a field ends does a datagram without a tag still say something when cut."""
+    """By the tag: where a field ends, a datagram without one still says something when cut."""
     tagged = encode(message, keyring)
     for size in range(len(tagged)):
         with pytest.raises(DecodeError) as caught:
             decode(tagged[:size])
-        assert caught.value.reason in (Reason.TOO_SHORT, Reason.TAG)
+        # What stands where a tag would begin may look like the head of one.
+        assert caught.value.reason in (Reason.TOO_SHORT, Reason.TAG, Reason.TRUNCATED)
 
 
 #: Examples of hypothesis, each with so many datagrams that differ little from a valid one: 24,000
