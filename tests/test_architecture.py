@@ -442,6 +442,7 @@ def test_importing_bcast_loads_almost_nothing() -> None:
         ("from bcast import Template", {"socket", "asyncio", "ifaddr"}),
         ("from bcast import Sender", {"asyncio", "typer", "psutil", "json", "threading"}),
         ("from bcast import Receiver", {"asyncio", "typer", "psutil", "json"}),
+        ("import bcast.wire, bcast.domain", {"hashlib", "hmac", "socket", "dataclasses"}),
         ("from bcast import CaptureReader", {"asyncio", "socket", "typer", "ifaddr"}),
     ],
 )
