@@ -23,11 +23,17 @@ def attached(
     flags: InterfaceFlag = ETHERNET,
     tentative: tuple[str, ...] = (),
 ) -> Attached:
-    made = tuple(
-        Address(ip_address(text), 24 if "." in text else 64, None, text in tentative)
-        for text in (*addresses, *tentative)
+    made: list[Address] = []
+    for text in (*addresses, *tentative):
+        address = ip_address(text)
+        if isinstance(address, IPv4Address):
+            last = IPv4Address(int(address) | 0xFF)
+            made.append(Address(address, 24, last))
+        else:
+            made.append(Address(address, 64, None, text in tentative))
+    return Attached(
+        Interface("eth0", 2, Kind.ETHERNET, flags, 1500, None, tuple(made)), families, 512
     )
-    return Attached(Interface("eth0", 2, Kind.ETHERNET, flags, 1500, None, made), families, 512)
 
 
 def test_all_groups_are_reached_on_the_port_of_the_domain() -> None:
@@ -45,15 +51,14 @@ def test_all_groups_are_reached_on_the_port_of_the_domain() -> None:
 def test_broadcast_where_the_domain_wants_and_the_interface_can(
     flags: InterfaceFlag, reached: bool
 ) -> None:
-    link = attached(flags=flags)
-    everybody = Endpoint(ALL_HOSTS, DEFAULT_PORT)
+    link = attached("10.0.0.1", "10.0.0.2", "fe80::1", flags=flags)
+    all_hosts = Endpoint(ALL_HOSTS, DEFAULT_PORT)
+    subnet = Endpoint(IPv4Address("10.0.0.255"), DEFAULT_PORT)
     found = destinations(link, Domain(broadcast=True))
-    assert (everybody in found[Family.IPV4]) == reached
-    assert len(found[Family.IPV4]) == 1 + reached
-    assert everybody not in destinations(link, Domain())[Family.IPV4]
-    assert everybody not in found[Family.IPV6]
+    assert found[Family.IPV4][1:] == ((all_hosts, subnet) if reached else ())
+    assert len(found[Family.IPV6]) == len(destinations(link, Domain())[Family.IPV4]) == 1
     alone = destinations(link, Domain(groups=(), broadcast=True))
-    assert alone == ({Family.IPV4: (everybody,)} if reached else {})
+    assert alone == ({Family.IPV4: (all_hosts, subnet)} if reached else {})
 
 
 def test_paths_are_in_order() -> None:

@@ -54,7 +54,8 @@ def destinations(attached: Attached, domain: Domain) -> Mapping[Family, tuple[En
         places = [group.address for group in domain.groups if group.family == family]
         able = flags & (InterfaceFlag.BROADCAST | InterfaceFlag.LOOPBACK)
         if domain.broadcast and family == Family.IPV4 and able:
-            places.append(ALL_HOSTS)
+            directed = [a.broadcast for a in attached.interface.addresses]
+            places += dict.fromkeys([ALL_HOSTS, *(a for a in directed if a is not None)])
         if places:
             found[family] = tuple(Endpoint(address, domain.port) for address in places)
     return found
