@@ -88,16 +88,17 @@ def test_when_too_many_wait_the_last_of_them_give_way() -> None:
 
 def test_wireless_probes_that_were_held_back_are_recognised() -> None:
     answers = Answers()
-    assert not answers.is_bunched(prober(1), 0, 10.0)
-    answers.keep_wireless(prober(1), 65_500, 10.0)
+    assert not answers.is_bunched(prober(1), 2, 0, 10.0)
+    answers.keep_wireless(prober(1), 2, 65_500, 10.0)
     # Sent 100 ms later, by a counter that began again meanwhile.
-    assert answers.is_bunched(prober(1), 64, 10.001)
-    assert answers.is_bunched(prober(1), 64, 10.049)
-    assert not answers.is_bunched(prober(1), 64, 10.051)
-    assert not answers.is_bunched(prober(2), 64, 10.001)
+    assert answers.is_bunched(prober(1), 2, 64, 10.001)
+    assert answers.is_bunched(prober(1), 2, 64, 10.049)
+    assert not answers.is_bunched(prober(1), 2, 64, 10.051)
+    assert not answers.is_bunched(prober(2), 2, 64, 10.001)
+    assert not answers.is_bunched(prober(1), 3, 64, 10.001), "its search there is another one"
     for n in range(MAX_WIRELESS):
-        answers.keep_wireless(prober(100 + n), 0, 10.0)
-    assert not answers.is_bunched(prober(1), 64, 10.001), "a flood mustn't fill the memory"
+        answers.keep_wireless(prober(100 + n), 2, 0, 10.0)
+    assert not answers.is_bunched(prober(1), 2, 64, 10.001), "a flood mustn't fill the memory"
 
 
 def test_what_is_owed_on_an_interface_that_goes_is_forgotten() -> None:

@@ -51,28 +51,28 @@ class Answers:
         # Times and keys of all that is pending, and of some that isn't any more.
         self._queue: list[tuple[float, tuple[Prober, int]]] = []
         self._given: dict[tuple[Prober, int], None] = {}
-        self._wireless: dict[Prober, tuple[int, float]] = {}
+        self._wireless: dict[tuple[Prober, int], tuple[int, float]] = {}
 
     def is_repeated(self, prober: Prober, nonce: int) -> bool:
         """Whether this probe was taken already, whatever way it came."""
         return (prober, nonce) in self._given
 
-    def is_bunched(self, prober: Prober, elapsed: int, now: float) -> bool:
+    def is_bunched(self, prober: Prober, interface: int, elapsed: int, now: float) -> bool:
         """Whether a probe was heard much sooner after the last one taken than it was sent.
 
         Then an access point held both back and released them together, and the prober may have
         got our answer to the first meanwhile. ``elapsed``: milliseconds, modulo 65,536.
         """
-        last = self._wireless.get(prober)
+        last = self._wireless.get((prober, interface))
         if last is None:
             return False
         sent = (elapsed - last[0]) % 65_536 / 1_000
         return now - last[1] < sent / 2
 
-    def keep_wireless(self, prober: Prober, elapsed: int, now: float) -> None:
+    def keep_wireless(self, prober: Prober, interface: int, elapsed: int, now: float) -> None:
         """Remembers the last probe taken of a prober on a wireless interface."""
-        self._wireless.pop(prober, None)
-        self._wireless[prober] = (elapsed, now)
+        self._wireless.pop((prober, interface), None)
+        self._wireless[prober, interface] = (elapsed, now)
         if len(self._wireless) > MAX_WIRELESS:
             del self._wireless[next(iter(self._wireless))]
 
@@ -120,7 +120,6 @@ class Answers:
         }
         if len(kept) < len(self._pending):
             self._pending = kept
-            self._sort()
             self._look()
 
     def clear(self) -> None:

@@ -287,21 +287,21 @@ class Responder:
             return
         answers = self._answers
         prober = probe.header.id
+        index = link.interface.index
         is_wireless = link.interface.kind == Kind.WIFI
         if answers.is_repeated(prober, nonce):
             self._rejected[Rejection.REPEATED] += 1
-        elif is_wireless and answers.is_bunched(prober, probe.elapsed, now):
+        elif is_wireless and answers.is_bunched(prober, index, probe.elapsed, now):
             self._rejected[Rejection.BUNCHED] += 1
         elif not self._buckets.take(datagram.source.address, now):
             self._rejected[Rejection.RATE] += 1
         else:
             wait = probe.window / 1_000 * place / (probe.high - probe.low)
             room = MAX_REPLY_RATIO * len(datagram.payload)
-            index = link.interface.index
             if not answers.add(prober, Answer(now + wait, nonce, datagram.source, index, room)):
                 self._rejected[Rejection.BUSY] += 1
             elif is_wireless:
-                answers.keep_wireless(prober, probe.elapsed, now)
+                answers.keep_wireless(prober, index, probe.elapsed, now)
 
     def _hear(self, message: Message, datagram: Datagram, link: Link, now: float) -> None:
         header = message.header
