@@ -113,22 +113,18 @@ def test_only_who_offers_one_of_the_types_answers() -> None:
     assert answered == [1, 1, 0, 1]
 
 
-@given(
-    st.integers(0, 2**64 - 1), st.integers(1, 65_535), st.integers(0, 65_535), st.integers(1, 999)
-)
+@given(st.integers(0, 2**64 - 1), st.integers(1, 65_535), st.integers(0, 999), st.integers(1, 999))
 def test_answers_are_spread_over_the_window_by_their_slots(
-    nonce: int, window: int, low: int, size: int
+    nonce: int, window: int, before: int, after: int
 ) -> None:
-    high = min(low + size, 65_536)
     made = responder()
-    assert ask(made, 0.0, probe(nonce=nonce, window=window, low=low, high=high)) == []
     place = slot(id64(made.id), nonce)
-    sent = [(time, one) for time, one in run(made, 70.0) if one.destination == SOURCE]
-    if low <= place < high:
-        [(time, _)] = sent
-        assert time == pytest.approx(window / 1_000 * (place - low) / (high - low))
-    else:
-        assert sent == []
+    low, high = max(0, place - before), min(65_536, place + after)
+    asked = datagram(probe(nonce=nonce, window=window, low=low, high=high))
+    hear(made, 0.0, asked)
+    sent = [(0.0, one) for one in made.datagrams_to_send(0.0)]
+    [now] = [now for now, one in sent + run(made, 66.0) if one.destination == SOURCE]
+    assert now == pytest.approx(window / 1_000 * (place - low) / (high - low))
 
 
 def test_who_asks_again_is_answered_at_the_earlier_time_with_the_later_nonce() -> None:
@@ -258,6 +254,20 @@ def test_a_realm_answers_its_own() -> None:
     assert [reply.header.realm for reply in replies(ask(made, 0.0, one))] == [realm_hash("ci-1")]
 
 
+def test_where_the_system_doesnt_say_a_ttl_the_source_must_do() -> None:
+    made = responder()
+    hear(made, 0.0, datagram(probe(), ttl=None))
+    assert len(made.datagrams_to_send(0.0)) == 1
+
+
+def test_one_source_can_make_up_as_many_searches_as_it_likes() -> None:
+    made = responder()
+    for n in range(1_000):
+        hear(made, 0.0, datagram(probe(nonce=n, who=n)))
+    assert len(made.datagrams_to_send(0.0)) == SOURCE_BURST
+    assert made.statistics.rejected == {Rejection.RATE: 1_000 - SOURCE_BURST}
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from([0.0, 0.001, 0.1, 2.0]), st.integers(1, 90)),
@@ -359,8 +369,9 @@ def test_who_knows_the_state_is_only_told_that_it_is_still_so() -> None:
     [reply] = replies(ask(made, 0.0, Query(header(), 7, known=1)))
     assert (reply.version, reply.services, reply.header.more) == (1, (), False)
     made.offer([LAMP, LAMP], 0.0)
-    [reply] = replies(ask(made, 0.0, Query(header(), 7, known=1)))
-    assert (reply.version, reply.services, reply.header.more) == (2, (LAMP, LAMP), False)
+    for known in (1, 3):
+        [reply] = replies(ask(made, 0.0, Query(header(), 7, known=known, padding=100)))
+        assert (reply.version, reply.services, reply.header.more) == (2, (LAMP, LAMP), False)
 
 
 def test_a_query_is_answered_again_because_the_answer_may_have_been_lost() -> None:

@@ -139,7 +139,7 @@ def test_what_is_new_is_announced_there_and_nowhere_else() -> None:
 def test_what_is_owed_on_an_interface_that_went_is_not_sent() -> None:
     made = responder(on=attached(ETH, interface(3)))
     hear(made, 0.0, datagram(probe(window=60_000)))
-    hear(made, 0.0, datagram(probe(nonce=2)), drained=True)
+    hear(made, 0.0, datagram(probe(nonce=2, who=2)))
     made.interfaces_changed(attached(OTHER), 0.0)
     assert made.datagrams_to_send(0.0) == []
     assert {one.interface for _, one in run(made, 70.0)} == {3}
@@ -177,6 +177,19 @@ def test_a_peer_without_an_interface_has_left_at_once() -> None:
     assert made.get_timer() is None
     made.leave(0.0)
     assert made.finished
+
+
+def test_a_peer_has_left_when_its_last_goodbye_was_fetched() -> None:
+    made = responder()
+    made.leave(0.0)
+    made.handle_timer(5.0)
+    assert made.get_timer() is None
+    assert not made.finished
+    assert made.datagrams_to_send(5.0)
+    assert made.finished
+
+
+def test_a_peer_whose_interfaces_go_while_it_leaves_has_left() -> None:
     made = responder()
     made.leave(0.0)
     made.interfaces_changed([], 0.05)
@@ -268,9 +281,11 @@ def test_what_is_no_conflict(one: Message) -> None:
 def test_forged_conflicts_are_told_of_up_to_a_number() -> None:
     made = responder(id=b"i" * 16)
     beat = Beat(Header(b"i" * 16, 1, 1), 1, 30, 1)
+    told = 0
     for n in range(200):
         hear(made, 0.0, datagram(beat, source=Endpoint(IPv4Address(0x0A00_0201 + n), 1)))
-    assert sum(made.next_event() is not None for _ in range(300)) == MAX_CONFLICTS
+        told += made.next_event() is not None
+    assert told == MAX_CONFLICTS
 
 
 # --- any state, any input

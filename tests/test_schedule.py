@@ -57,6 +57,16 @@ def test_an_occasion_is_announced_three_times_and_then_there_are_beats(seed: int
     assert [b - a for a, b in pairwise(times)] == pytest.approx([30] * (len(times) - 1))
 
 
+def test_peers_that_start_together_dont_announce_themselves_in_one_moment() -> None:
+    firsts = []
+    for seed in range(100):
+        made = schedule(seed=seed)
+        made.announce([ETH], 0.0)
+        firsts.append(made.next or 0.0)
+    assert min(firsts) < JITTER / 10
+    assert max(firsts) > JITTER * 0.9
+
+
 def test_peers_that_start_together_dont_beat_together() -> None:
     """Of 3,000 peers that power brought back at once, hardly more than 33 beat in any second."""
     a_second = [0] * 400

@@ -17,6 +17,7 @@ ETHERNET = Interface(
     1500,
     addresses=(
         Address(IPv4Address("192.168.1.5"), 24, IPv4Address("192.168.1.255")),
+        Address(IPv4Address("172.16.1.5"), 16, IPv4Address("172.16.9.255")),  # set by hand
         Address(IPv4Address("10.9.9.9"), 32),
         Address(IPv4Address("10.1.1.0"), 31),
         Address(IPv6Address("2001:db8::5"), 64),
@@ -71,6 +72,8 @@ def test_hosts_on_the_link(source: str, interface: Interface) -> None:
         "::",
         "192.168.1.255",
         "192.168.1.0",
+        "172.16.9.255",
+        "172.16.255.255",
         "169.254.255.255",
         "255.255.255.255",
         "224.0.0.1",
