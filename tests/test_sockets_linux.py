@@ -387,12 +387,17 @@ for size in (4096, 1 << 16, 1 << 30):
     (opened,) = open_receivers(eth0, FOUR, port=2222, buffer=size)
     result[str(size)] = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     opened.close()
+with sender(eth0, buffer=1 << 16) as opened, sender(eth0, SIX, buffer=1 << 16) as other:
+    result["senders"] = [
+        one.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) for one in (opened, other)
+    ]
 with open("/proc/sys/net/core/rmem_max") as most:
     result["most"] = int(most.read())
 """,
     )
     assert result["4096"] == 2 * 4096
     assert result[str(1 << 16)] == 2 * (1 << 16)
+    assert result["senders"] == [2 * (1 << 16)] * 2
     # No capability over the machine's limits: as much as there is to be had.
     assert result[str(1 << 30)] == 2 * result["most"]
 

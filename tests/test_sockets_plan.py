@@ -429,6 +429,15 @@ def test_only_improvements_may_fail(used: Platform) -> None:
 
 
 @EACH
+def test_a_receive_buffer_is_asked_for_up_to_the_wanted_size(used: Platform) -> None:
+    steps = [step for step in used.buffer_steps(1_048_576) if isinstance(step, SetOption)]
+    sizes = [step.value for step in steps]
+    assert sizes == sorted(sizes, key=int)
+    assert sizes[-1] == 1_048_576
+    assert all(ANY in step.benign for step in steps)
+
+
+@EACH
 def test_the_order_that_the_systems_want(used: Platform) -> None:
     for made in all_plans(used):
         [bound] = [i for i, step in enumerate(made.steps) if isinstance(step, Bind)]

@@ -55,6 +55,7 @@ def open_sender(
     ttl: int | None = None,
     loop: bool = True,
     share: bool = False,
+    buffer: int = 0,
     create: Create = socket.socket,
 ) -> socket.socket:
     """Opens a non-blocking UDP socket that sends out of ``interface`` from ``source``.
@@ -63,7 +64,7 @@ def open_sender(
     kernel time where the system has them. ``ttl`` (1..255) is for every destination; None means
     1 for groups and the system's own for the rest. ``loop``: whether what is sent to a group
     reaches this host's own members too (broadcasts always do). ``share`` lets others bind the
-    same ``source_port``.
+    same ``source_port``. ``buffer``: bytes of receive buffer to ask for, 0 = the system's default.
 
     Raises `ArgumentError` for a source of another family, `SocketError` or `PortTakenError` with
     nothing left open.
@@ -79,6 +80,8 @@ def open_sender(
         loop=loop,
         share=share,
     )
+    if buffer:
+        steps += platform.buffer_steps(buffer)
     return execute(Plan(interface, family, steps), create)
 
 

@@ -197,15 +197,18 @@ class System:
             SetOption(SOL_SOCKET, SO_BROADCAST, 1, "SO_BROADCAST"),
         ]
         steps += self.told(family)
-        # The largest that the kernel accepts stays.
-        steps += [
-            SetOption(SOL_SOCKET, SO_RCVBUF, size, "SO_RCVBUF", benign=(ANY,))
-            for size in (buffer >> 5, buffer >> 3, buffer >> 2, buffer)
-        ]
+        steps += self.buffer_steps(buffer)
         steps.append(Bind(("", port) if family is Family.IPV4 else ("::", port, 0, 0)))
         steps += [self.join(interface, group) for group in groups]
         steps.append(verify)
         return tuple(steps)
+
+    def buffer_steps(self, buffer: int) -> tuple[Step, ...]:
+        """See `Platform`. The largest that the kernel accepts stays."""
+        return tuple(
+            SetOption(SOL_SOCKET, SO_RCVBUF, size, "SO_RCVBUF", benign=(ANY,))
+            for size in (buffer >> 5, buffer >> 3, buffer >> 2, buffer)
+        )
 
     def told(self, family: Family) -> tuple[Step, ...]:
         """What every datagram is to be accompanied by: time, destination, interface, TTL."""

@@ -36,6 +36,7 @@ __all__ = [
     "GROUPS_PER_SOCKET",
     "ISOLATES",
     "all_hosts",
+    "buffer_steps",
     "read_arrival",
     "receiver_steps",
     "send_ancillary",
@@ -199,11 +200,15 @@ def receiver_steps(
     steps += _bound(interface, family)
     steps.append(SetOption(SOL_SOCKET, SO_BROADCAST, 1, "SO_BROADCAST"))
     steps += _told(family)
-    # What is asked for beyond kern.ipc.maxsockbuf is cut to it.
-    steps.append(SetOption(SOL_SOCKET, SO_RCVBUF, buffer, "SO_RCVBUF", benign=(ANY,)))
+    steps += buffer_steps(buffer)
     steps.append(Bind(("", port) if family is Family.IPV4 else ("::", port, 0, 0)))
     steps += [_join(interface, group) for group in groups]
     return tuple(steps)
+
+
+def buffer_steps(buffer: int) -> tuple[Step, ...]:
+    """What is asked for beyond kern.ipc.maxsockbuf is cut to it."""
+    return (SetOption(SOL_SOCKET, SO_RCVBUF, buffer, "SO_RCVBUF", benign=(ANY,)),)
 
 
 def _bind_to(address: IPAddress, port: int, index: int) -> Bind:

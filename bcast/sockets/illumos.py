@@ -30,6 +30,7 @@ __all__ = [
     "GROUPS_PER_SOCKET",
     "ISOLATES",
     "all_hosts",
+    "buffer_steps",
     "read_arrival",
     "receiver_steps",
     "send_ancillary",
@@ -179,14 +180,18 @@ def receiver_steps(
     steps += _bound(interface, family)
     steps.append(SetOption(SOL_SOCKET, SO_BROADCAST, 1, "SO_BROADCAST"))
     steps += _told(family)
-    # The largest that the kernel accepts stays.
-    steps += [
-        SetOption(SOL_SOCKET, SO_RCVBUF, size, "SO_RCVBUF", benign=(ANY,))
-        for size in (buffer >> 4, buffer >> 2, buffer >> 1, buffer)
-    ]
+    steps += buffer_steps(buffer)
     steps.append(Bind(("", port) if family is Family.IPV4 else ("::", port, 0, 0)))
     steps += [_join(interface, group) for group in groups]
     return tuple(steps)
+
+
+def buffer_steps(buffer: int) -> tuple[Step, ...]:
+    """See `Platform`. The largest that the kernel accepts stays."""
+    return tuple(
+        SetOption(SOL_SOCKET, SO_RCVBUF, size, "SO_RCVBUF", benign=(ANY,))
+        for size in (buffer >> 4, buffer >> 2, buffer >> 1, buffer)
+    )
 
 
 def _bind_to(address: IPAddress, port: int, index: int) -> Bind:

@@ -22,6 +22,7 @@ __all__ = [
     "GROUPS_PER_SOCKET",
     "ISOLATES",
     "all_hosts",
+    "buffer_steps",
     "read_arrival",
     "receiver_steps",
     "send_ancillary",
@@ -187,14 +188,17 @@ def receiver_steps(
             SetOption(IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0, "IPV6_MULTICAST_ALL", benign=_OLD)
         )
     steps += _told(family)
-    # SO_RCVBUF stops silently at net.core.rmem_max; the forced form needs CAP_NET_ADMIN.
-    steps += [
-        SetOption(SOL_SOCKET, SO_RCVBUF, buffer, "SO_RCVBUF", benign=(ANY,)),
-        SetOption(SOL_SOCKET, SO_RCVBUFFORCE, buffer, "SO_RCVBUFFORCE", benign=(ANY,)),
-        _bind(family, "", port),
-    ]
+    steps += [*buffer_steps(buffer), _bind(family, "", port)]
     steps += [_join(interface, group) for group in groups]
     return tuple(steps)
+
+
+def buffer_steps(buffer: int) -> tuple[Step, ...]:
+    """SO_RCVBUF stops silently at net.core.rmem_max; the forced form needs CAP_NET_ADMIN."""
+    return (
+        SetOption(SOL_SOCKET, SO_RCVBUF, buffer, "SO_RCVBUF", benign=(ANY,)),
+        SetOption(SOL_SOCKET, SO_RCVBUFFORCE, buffer, "SO_RCVBUFFORCE", benign=(ANY,)),
+    )
 
 
 def _bind(family: Family, address: str, port: int) -> Bind:

@@ -129,6 +129,9 @@ class Platform(Protocol):
     ) -> tuple[Step, ...]:
         """The steps of a socket that receives on ``port``. At most GROUPS_PER_SOCKET groups."""
 
+    def buffer_steps(self, buffer: int) -> tuple[Step, ...]:
+        """The steps that ask for ``buffer`` bytes of receive buffer; none of them may fail."""
+
     def send_ancillary(
         self, interface: Interface, source: IPAddress, *, group: bool = False
     ) -> Ancillary:

@@ -37,6 +37,7 @@ __all__ = [
     "GROUPS_PER_SOCKET",
     "ISOLATES",
     "all_hosts",
+    "buffer_steps",
     "read_arrival",
     "receiver_steps",
     "send_ancillary",
@@ -169,11 +170,16 @@ def receiver_steps(
         steps.append(SetOption(IPPROTO_IP, IP_MULTICAST_LOOP, 1, "IP_MULTICAST_LOOP"))
     else:
         steps.append(SetOption(IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 1, "IPV6_MULTICAST_LOOP"))
-    steps.append(SetOption(SOL_SOCKET, SO_RCVBUF, buffer, "SO_RCVBUF", benign=(ANY,)))
+    steps += buffer_steps(buffer)
     steps.append(_bind_to(_own_address(interface, family), port, interface.index))
     # A socket can join groups only once it is bound.
     steps += [_join(interface, group) for group in groups]
     return tuple(steps)
+
+
+def buffer_steps(buffer: int) -> tuple[Step, ...]:
+    """See `Platform`."""
+    return (SetOption(SOL_SOCKET, SO_RCVBUF, buffer, "SO_RCVBUF", benign=(ANY,)),)
 
 
 def _own_address(interface: Interface, family: Family) -> IPAddress:
