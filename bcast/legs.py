@@ -17,7 +17,7 @@ from bcast.sockets import platform
 from bcast.sockets.plan import SetOption
 from bcast.sockets.transfer import Way, way_to
 
-__all__ = ["Leg", "Plan", "make_plan"]
+__all__ = ["Leg", "Plan", "leg_to", "make_plan"]
 
 
 class Leg(NamedTuple):
@@ -82,7 +82,7 @@ def make_plan(
             skipped.append(Skipped(interface, found))
             continue
         for target in found:
-            leg = _leg(interface, target, port)
+            leg = leg_to(interface, target, port)
             if leg is None:
                 skipped.append(Skipped(interface, "it has no broadcast address"))
             else:
@@ -108,7 +108,7 @@ def _leading_to(
     return {routed.index} if routed else set()
 
 
-def _leg(interface: Interface, target: Target, port: int) -> Leg | None:
+def leg_to(interface: Interface, target: Target, port: int) -> Leg | None:
     """How to reach a target; None if the interface has no broadcast address for all-hosts."""
     source = target.source
     there: IPAddress | None = target.destination

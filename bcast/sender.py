@@ -28,12 +28,12 @@ from bcast.destinations import (
 from bcast.errors import ArgumentError, SocketError
 from bcast.interfaces import list_interfaces, listed, select
 from bcast.legs import Leg, Plan, make_plan
+from bcast.outlets import Outlet
 from bcast.payload import Template
 from bcast.results import Failed, SendResults, Sent, merge
 from bcast.sockets import open_sender
 from bcast.sockets.advice import socket_error
 from bcast.sockets.batch import Batch, source_of
-from bcast.sockets.plan import SetOption, run_steps
 from bcast.sockets.transfer import open_batch_sender, open_reader
 
 if TYPE_CHECKING:
@@ -49,20 +49,6 @@ _LONGEST = 86_400.0
 
 # How long a full send buffer is waited for, in seconds, before the datagram is given up.
 _PATIENCE = 1.0
-
-
-class _Socket:
-    """An open socket of one (interface, family, source)."""
-
-    def __init__(self, opened: socket.socket, interface: Interface, source: IPAddress) -> None:
-        self.socket = opened
-        self.interface = interface
-        self.source = source
-        self.port: int = opened.getsockname()[1]
-        #: Where it sends from, unless a datagram says otherwise.
-        self.here = Endpoint(source, self.port)
-        #: The options that are set for all-hosts at the moment.
-        self.special: tuple[SetOption, ...] = ()
 
 
 class Sender:
@@ -99,7 +85,7 @@ class Sender:
         self._loop = loop
         self._share = share
         self._clock = clock
-        self._sockets: dict[tuple[int, Family | IPAddress], _Socket] = {}
+        self._sockets: dict[tuple[int, Family | IPAddress], Outlet] = {}
         self._transmit = open_batch_sender()
         self._list_interfaces = list_interfaces
         self._interfaces = list_interfaces()
@@ -269,7 +255,7 @@ class Sender:
             return count, socket_error(error, what, leg.interface.name), here
         return count, None, here
 
-    def _socket(self, leg: Leg) -> _Socket:
+    def _socket(self, leg: Leg) -> Outlet:
         interface, source = leg.interface, leg.target.source
         way = self._sockets.get(leg.key)
         if way is None:
@@ -282,12 +268,8 @@ class Sender:
                 loop=self._loop,
                 share=self._share,
             )
-            way = self._sockets[leg.key] = _Socket(opened, interface, source.address)
-        if leg.special != way.special:
-            # Such an option changes where every other datagram goes: it is off in between.
-            off = (option._replace(value=0) for option in way.special)
-            run_steps(way.socket, (*off, *leg.special), interface.name)
-            way.special = leg.special
+            way = self._sockets[leg.key] = Outlet(opened, interface, source.address)
+        way.prepare(leg)
         return way
 
     # -- replies ------------------------------------------------------------------------------

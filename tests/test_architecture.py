@@ -27,7 +27,7 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
     2: (("destinations", "wire/", "domain"), ("payload",), ("networks",)),
     3: (("discovery/",),),
     4: (("interfaces/",), ("sockets/",), ("capture/",), ("simnet/",)),
-    5: (("counts", "queues", "channels", "results", "receiver", "legs", "sender"),),
+    5: (("counts", "queues", "channels", "results", "receiver", "legs", "outlets", "sender"),),
     6: (("cli/", "__main__"),),
 }
 
