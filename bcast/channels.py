@@ -1,6 +1,6 @@
-"""The sockets of a receiver, interface by interface, kept in step with the interfaces.
+"""The sockets of a driver, interface by interface, kept in step with the interfaces.
 
-Layer 5. No clock and no selector: `bcast.receiver` has both and says when to follow.
+Layer 5. No clock and no selector: the drivers have both and say when to follow.
 """
 
 from __future__ import annotations
@@ -8,15 +8,18 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bcast.datagram import Family, Group, Interface
 from bcast.destinations import ALL_NODES
-from bcast.errors import SocketError
+from bcast.errors import InterfaceError, PortTakenError, SocketError
 from bcast.interfaces import InterfaceChange, InterfaceChanged, InterfaceRemoved, select
 from bcast.sockets import open_receivers
 from bcast.sockets.transfer import drop_counter
 from bcast.values import Value
+
+if TYPE_CHECKING:
+    from bcast.interfaces import InterfaceWatcher
 
 __all__ = [
     "Channel",
@@ -27,6 +30,9 @@ __all__ = [
     "Notice",
     "granted_buffer",
 ]
+
+# A failed interface is tried again this often, in seconds, if nothing changes before.
+_RETRY = 1.0
 
 
 class InterfaceFailed(Value):
@@ -56,7 +62,10 @@ Notice = InterfaceChange | InterfaceFailed | InterfaceReady
 
 
 class InterfaceState(Value):
-    """What a receiver's interface is doing: receiving, not there for now, or refused."""
+    """What an interface is doing: working, not there for now, or refused.
+
+    ``reason`` says why it isn't ready, or what is wrong though it is.
+    """
 
     interface: Interface
     state: Literal["ready", "waiting", "failed"]
@@ -104,11 +113,13 @@ class Channel:
             return InterfaceState(self.interface, "failed", str(self.error))
         if self.interface.blocked:
             return InterfaceState(self.interface, "waiting", self.interface.blocked)
+        if not self.sockets:
+            return InterfaceState(self.interface, "waiting", "no address")
         return InterfaceState(self.interface, "ready", str(self.error) if self.error else "")
 
 
 class Channels:
-    """All channels of a receiver: opened for what is selected, closed for what is gone.
+    """All channels of a driver: opened for what is selected, closed for what is gone.
 
     ``opened`` is called with each new socket and whether it is there for its groups only,
     ``closing`` with the channel, each socket before it is closed, and ``dropped`` with the channel
@@ -143,6 +154,8 @@ class Channels:
         self._closing = closing
         self._dropped = dropped
         self._gone: dict[str, Interface] = {}
+        #: When to `keep_up` because something failed; None if nothing did.
+        self.retry: float | None = None
 
     def open(self, chosen: Sequence[Interface]) -> list[Notice]:
         """Opens what isn't open yet of the interfaces ``chosen``."""
@@ -171,20 +184,57 @@ class Channels:
             # IPv6 is off there, or the first address is still to come: a change will tell.
             return
         try:
-            opened = open_receivers(
-                interface,
-                family,
-                port=self._port,
-                groups=self._groups_of(family),
-                share=self._share,
-                buffer=self._buffer,
-            )
+            opened = self._open_sockets(interface, family)
         except SocketError as error:
             channel.errors[family] = error
+            return
+        if not opened:
             return
         channel.add(family, opened)
         for one in opened:
             self._opened(channel, one, one is not opened[-1])
+
+    def _open_sockets(self, interface: Interface, family: Family) -> list[socket.socket]:
+        """The sockets of a channel; [] if a change will tell when they can be opened."""
+        return open_receivers(
+            interface,
+            family,
+            port=self._port,
+            groups=self._groups_of(family),
+            share=self._share,
+            buffer=self._buffer,
+        )
+
+    def _is_outdated(self, channel: Channel, family: Family) -> bool:
+        """Whether the sockets of a family have to be opened afresh."""
+        # Without an IPv6 address the kernel may have taken IPv6 off the interface, and the
+        # memberships with it: the sockets are opened afresh when one is back.
+        return family is Family.IPV6 and not channel.interface.addresses_of(family)
+
+    def raise_if_none(self) -> None:
+        """Raises why no socket could be opened on any interface, if so.
+
+        A port that is taken everywhere is not made good by the other family's.
+        """
+        channels = self.by_index.values()
+        for family in self._families:
+            failed = [c.errors[family] for c in channels if family in c.errors]
+            taken = [error for error in failed if isinstance(error, PortTakenError)]
+            if taken and not any(family in channel.sockets for channel in channels):
+                raise taken[0]
+        if any(channel.sockets for channel in channels):
+            return
+        for channel in channels:
+            if channel.error is not None:
+                raise channel.error
+        names = ", ".join(channel.interface.name for channel in channels)
+        if len(self._families) > 1:
+            raise InterfaceError(f"{names}: no address", "choose other interfaces, or set one")
+        family = self._families[0]
+        raise InterfaceError(
+            f"{names}: no IPv{family} address",
+            f"choose other interfaces, or leave out -{family}",
+        )
 
     def _groups_of(self, family: Family) -> tuple[Group, ...]:
         groups = [g for g in self._groups if g.family is family]
@@ -217,16 +267,37 @@ class Channels:
             else:
                 channel = self.by_index[index]
                 channel.interface = self.interfaces[index] = current[index]
-                # Without an IPv6 address the kernel may have taken IPv6 off the interface, and
-                # the memberships with it: the sockets are opened afresh when one is back.
-                if index in renewed or not channel.interface.addresses_of(Family.IPV6):
-                    self._close_family(channel, Family.IPV6)
+                for family in self._families:
+                    without = family is Family.IPV6 and index in renewed
+                    if without or self._is_outdated(channel, family):
+                        self._close_family(channel, family)
         chosen = select(interfaces, self._include, self._exclude, require=False).chosen
         kept = [channel.interface for channel in self.by_index.values()]
         failures = self.open(list({i.index: i for i in (*kept, *chosen)}.values()))
         ours = before | set(self.by_index)
         told = [c for c in changes if c.interface.index in ours and not _is_checking(c)]
         return told + failures
+
+    def keep_up(self, watcher: InterfaceWatcher, now: float) -> list[Notice]:
+        """Notices what changed about the interfaces, and tries again what failed.
+
+        To be called whenever the watcher or `retry` is due.
+        """
+        due = watcher.due()
+        changes = watcher.changes(now)
+        listed_now = due is not None and now >= due
+        overran = listed_now and watcher.overran
+        renewed = watcher.unaddressed if listed_now else frozenset()
+        waiting = self.retry is None or now < self.retry
+        if not changes and not overran and not renewed and waiting:
+            return []
+        notices = self.follow(watcher.interfaces, changes, overran=overran, renewed=renewed)
+        self.retry_later(now)
+        return notices
+
+    def retry_later(self, now: float) -> None:
+        """Sets `retry` for what couldn't be opened."""
+        self.retry = now + _RETRY if self.failing else None
 
     @property
     def failing(self) -> bool:

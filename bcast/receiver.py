@@ -31,7 +31,7 @@ from bcast.destinations import (
     check_port,
     parse_group,
 )
-from bcast.errors import ArgumentError, InterfaceError, PortTakenError
+from bcast.errors import ArgumentError
 from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, listed, select
 from bcast.networks import parse_networks
 from bcast.queues import Queues
@@ -44,9 +44,6 @@ __all__ = ["Receiver"]
 
 # Seconds in one wait at most: selectors take no more than what fits their milliseconds.
 _LONGEST = 86_400.0
-
-# A failed interface is tried again this often, in seconds, if nothing changes before.
-_RETRY = 1.0
 
 # Changes of interfaces that nobody asks for; containers may come and go for ever.
 _CHANGES = 1024
@@ -98,7 +95,6 @@ class Receiver:
         self._clock = clock
         self._counts = Counts()
         self._changes: deque[Notice] = deque(maxlen=_CHANGES)
-        self._retry: float | None = None
         self._pending: list[Datagram] = []
         self._lock = threading.RLock()
         self._reading = False
@@ -141,29 +137,9 @@ class Receiver:
             )
             self._selection = select(self._watcher.interfaces, include, without)
             self._changes += self._channels.open(self._selection.chosen)
-            self._check_open(families)
-            self._retry = clock() + _RETRY if self._channels.failing else None
+            self._channels.raise_if_none()
+            self._channels.retry_later(clock())
             self._opened = opened.pop_all()
-
-    def _check_open(self, families: Sequence[Family]) -> None:
-        """Raises why nothing can be received on any interface, if so."""
-        channels = self._channels.by_index.values()
-        for family in families:
-            # A port that is taken everywhere is not made good by the other family's.
-            failed = [c.errors[family] for c in channels if family in c.errors]
-            taken = [error for error in failed if isinstance(error, PortTakenError)]
-            if taken and not any(family in channel.sockets for channel in channels):
-                raise taken[0]
-        if any(channel.sockets for channel in channels):
-            return
-        for channel in channels:
-            if channel.error is not None:
-                raise channel.error
-        names = ", ".join(channel.interface.name for channel in channels)
-        raise InterfaceError(
-            f"{names}: no IPv{families[0]} address",
-            f"choose other interfaces, or leave out -{families[0]}",
-        )
 
     def _register(self, channel: Channel, opened: socket.socket, extra: bool) -> None:
         self._counts.opened(channel.interface, granted_buffer(opened))
@@ -266,7 +242,8 @@ class Receiver:
     def _read_until(self, end: float | None) -> list[Batch]:
         while True:
             now = self._clock()
-            due = [t for t in (end, self._watcher.due(), self._retry) if t is not None]
+            moments = (end, self._watcher.due(), self._channels.retry)
+            due = [moment for moment in moments if moment is not None]
             wait = min(max(0.0, min(due) - now), _LONGEST) if due else None
             ready = self._selector.select(wait)
             if self._closing:
@@ -283,7 +260,7 @@ class Receiver:
                 else:
                     self._watcher.wake(now)
             batches = self._queues.drain(found)
-            self._follow(now)
+            self._changes += self._channels.keep_up(self._watcher, now)
             if batches or self._changes or woken or (end is not None and now >= end):
                 return batches
 
@@ -292,21 +269,6 @@ class Receiver:
             self._wake.recv(64)
         except BlockingIOError:
             pass
-
-    def _follow(self, now: float) -> None:
-        """Notices what changed about the interfaces, and tries again what failed."""
-        due = self._watcher.due()
-        changes = self._watcher.changes(now)
-        listed_now = due is not None and now >= due
-        overran = listed_now and self._watcher.overran
-        renewed = self._watcher.unaddressed if listed_now else frozenset()
-        waiting = self._retry is None or now < self._retry
-        if not changes and not overran and not renewed and waiting:
-            return
-        self._changes += self._channels.follow(
-            self._watcher.interfaces, changes, overran=overran, renewed=renewed
-        )
-        self._retry = now + _RETRY if self._channels.failing else None
 
     # -- the end ------------------------------------------------------------------------------
 

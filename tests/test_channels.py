@@ -22,7 +22,7 @@ from bcast.channels import (
 )
 from bcast.datagram import Address, Family, Group, Interface, InterfaceFlag, Kind
 from bcast.destinations import ALL_NODES
-from bcast.errors import PortTakenError, SocketError
+from bcast.errors import InterfaceError, PortTakenError, SocketError
 from bcast.interfaces import differences
 
 UP = InterfaceFlag.UP | InterfaceFlag.RUNNING | InterfaceFlag.BROADCAST | InterfaceFlag.MULTICAST
@@ -310,6 +310,18 @@ def test_one_that_fails_altogether(world: World) -> None:
     world.failing = {(3, FOUR): TAKEN, (3, SIX): TAKEN}
     world.start(ETH0)
     assert world.states() == [("eth0", "failed", str(TAKEN))]
+
+
+def test_one_without_an_address_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = interface("eth0", 3, six=False)
+    with lived_in(World(families=(SIX,)), monkeypatch) as world:
+        world.start(bare)
+        assert world.states() == [("eth0", "waiting", "no address")]
+        with pytest.raises(InterfaceError, match="eth0: no IPv6 address"):
+            world.channels.raise_if_none()
+        world.change(ETH0)
+        assert world.states() == [("eth0", "ready", "")]
+        world.channels.raise_if_none()
 
 
 def test_one_that_fails_and_goes(world: World) -> None:
