@@ -22,6 +22,8 @@ from bcast.sockets.transfer import (
     drop_counter,
     open_batch_sender,
     open_reader,
+    queue_cost,
+    queue_room,
     send_plainly,
     way_to,
 )
@@ -307,6 +309,31 @@ def test_received_and_dropped_is_sent() -> None:
             received += sum(map(len, batches))
         assert received + dropped == 500
         assert count() == dropped
+
+
+@linux_only
+@pytest.mark.parametrize("length", [20, 150, 1200])
+def test_as_many_fit_as_there_is_room_for(length: int) -> None:
+    with ends(buffer=60_000) as e:
+        room = queue_room(e.receiving, length)
+        for _ in range(2 * room + 10):
+            e.sending.sendto(bytes(length), ("127.0.0.1", e.port))
+        read, received = open_reader({}), 0
+        while batches := read(e.receiving, e.lo, e.port):
+            received += sum(map(len, batches))
+        # The one that goes over the limit is still taken.
+        assert room <= received <= room + 2
+
+
+def test_the_room_is_assumed_where_nothing_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    queue_cost.cache_clear()
+    try:
+        assert queue_cost(150) == 832
+        assert queue_cost(1) == 832
+        assert queue_cost(1200) == 832 + 1050
+    finally:
+        queue_cost.cache_clear()
 
 
 @linux_only
