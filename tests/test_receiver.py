@@ -12,22 +12,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address
-from typing import ClassVar
 
 import pytest
 
 from bcast.channels import InterfaceFailed
 from bcast.datagram import Address, Datagram, Family, Group, Interface
 from bcast.errors import ArgumentError, BcastError, InterfaceError, PortTakenError, SocketError
-from bcast.interfaces import InterfaceChanged, differences, list_interfaces
+from bcast.interfaces import InterfaceChanged
 from bcast.receiver import Receiver
 from bcast.sender import Sender
 from bcast.sockets import open_receivers
 from tests.command import PATIENCE, eventually, free_port
 from tests.lab import Lab, LabError
+from tests.loopback import Watcher, loopback, nothing_leaks
 
 if sys.platform != "linux":
     pytest.skip("the loopback interface is used as Linux has it", allow_module_level=True)
@@ -53,27 +52,6 @@ def send(port: int) -> Iterator[Callable[..., None]]:
 
 
 Send = Callable[..., None]
-
-
-@contextmanager
-def nothing_leaks() -> Iterator[None]:
-    """The same file descriptors are open afterwards as before, and no socket is left behind."""
-    gc.collect()
-    before = descriptors()
-    yield
-    assert descriptors() == before
-    gc.collect()  # a ResourceWarning fails the test
-
-
-def descriptors() -> dict[str, str]:
-    """This process's open file descriptors, and what they are."""
-    found = {}
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            found[number] = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:
-            continue  # that of the listing
-    return found
 
 
 def payloads(datagrams: list[Datagram]) -> list[bytes]:
@@ -189,10 +167,6 @@ def test_a_port_that_is_taken(port: int) -> None:
     ):
         Receiver("lo", port=port)
     assert f"ss -lunp 'sport = :{port}'" in str(raised.value)
-
-
-def loopback() -> Interface:
-    return next(i for i in list_interfaces() if i.name == "lo")
 
 
 def test_no_address_of_the_family(port: int) -> None:
@@ -530,47 +504,6 @@ def test_statistics(port: int, send: Send) -> None:
 
 
 # -- interfaces that change, by a watcher that says what the test wants ---------------------------
-
-
-class Watcher:
-    """Stands for an `InterfaceWatcher`: `tell` makes a listing that the receiver sees next."""
-
-    made: ClassVar[list[Watcher]] = []
-
-    def __init__(self, *, now: float, list_interfaces: object = None) -> None:
-        self.interfaces: tuple[Interface, ...] = (loopback(),)
-        self.overran = False
-        self.unaddressed: frozenset[int] = frozenset()
-        self._next: tuple[Interface, ...] | None = None
-        self._deleted: frozenset[int] = frozenset()
-        self._reading, self._writing = socket.socketpair()
-        self._due: float | None = None
-        self.made.append(self)
-
-    def tell(self, *listed: Interface, deleted: frozenset[int] = frozenset()) -> None:
-        self._next, self._deleted = listed, deleted
-        self._writing.send(b"\0")
-
-    def fileno(self) -> int:
-        return self._reading.fileno()
-
-    def wake(self, now: float) -> None:
-        self._reading.recv(1)
-        self._due = now
-
-    def due(self) -> float | None:
-        return self._due
-
-    def changes(self, now: float) -> tuple[object, ...]:
-        if self._next is None or self._due is None:
-            return ()
-        found = differences(self.interfaces, self._next, self._deleted)
-        self.interfaces, self._next, self._due = self._next, None, None
-        return found
-
-    def close(self) -> None:
-        self._reading.close()
-        self._writing.close()
 
 
 @pytest.fixture

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import errno
-import gc
 import json
-import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
@@ -37,6 +34,7 @@ from bcast.sender import Sender
 from bcast.sockets.transfer import Way
 from tests.command import Wire, any_lab, eventually, free_port
 from tests.lab import Host, Lab, Running
+from tests.loopback import nothing_leaks
 
 if sys.platform != "linux":
     pytest.skip("the loopback interface is used as Linux has it", allow_module_level=True)
@@ -68,15 +66,6 @@ def loopback(*addresses: str) -> Interface:
 
 def only(interface: Interface) -> Callable[[], tuple[Interface, ...]]:
     return lambda: (interface,)
-
-
-@contextmanager
-def nothing_leaks() -> Iterator[None]:
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
-    yield
-    assert len(os.listdir("/proc/self/fd")) == before
-    gc.collect()  # a ResourceWarning fails the test
 
 
 # -- sending --------------------------------------------------------------------------------------
