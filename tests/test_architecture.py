@@ -27,7 +27,12 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
     2: (("destinations", "wire/", "domain"), ("payload",), ("networks",)),
     3: (("discovery/",),),
     4: (("interfaces/",), ("sockets/",), ("capture/",), ("simnet/",)),
-    5: (("counts", "queues", "channels", "results", "receiver", "legs", "outlets", "sender"),),
+    5: (
+        (
+            *("counts", "queues", "channels", "results", "receiver", "legs", "outlets", "sender"),
+            *("attachments", "driver"),
+        ),
+    ),
     6: (("cli/", "__main__"),),
 }
 
@@ -37,8 +42,11 @@ EDGES = 4
 #: Who may import what isn't Python's own: where else it would be paid for, or be missing.
 THIRD_PARTY = {"typer": "cli/", "ifaddr": "interfaces/", "psutil": "interfaces/"}
 
-#: What nobody imports: tests have no place in the library, and it has no asyncio yet.
-BANNED = {"pytest", "_pytest", "hypothesis", "asyncio", "tests"}
+#: What nobody imports: tests have no place in the library.
+BANNED = {"pytest", "_pytest", "hypothesis", "tests"}
+
+#: Who imports asyncio, when it is used: nobody else is to pay for it.
+ASYNCHRONOUS: set[str] = set()
 
 #: All that may be imported from clocks below the drivers: conversions, and a default argument.
 CLOCKS = {"timestamp": {"gmtime", "strftime"}, "sockets.transfer": {"time_ns"}}
@@ -282,6 +290,7 @@ def test_what_is_not_of_python_is_imported_where_it_is_declared_to_be() -> None:
             top = found.module.partition(".")[0]
             where = f"{module.name}:{found.line} imports {top}"
             assert top not in BANNED, where
+            assert top != "asyncio" or module.name in ASYNCHRONOUS, where
             if top != "bcast" and top not in sys.stdlib_module_names:
                 assert THIRD_PARTY.get(top) == module.place, where
                 used.add(top)
