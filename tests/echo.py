@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from bcast.datagram import Endpoint
+from bcast.destinations import DEFAULT_GROUPS
 from bcast.machine import Attached, Outgoing, Received
 
-__all__ = ["Echo"]
+__all__ = ["Echo", "everybody"]
 
 
 class Echo:
@@ -72,3 +73,8 @@ class Echo:
     def names(self) -> list[str]:
         """The interfaces that it was told of last."""
         return [one.interface.name for one in self.attached[-1]]
+
+
+def everybody(port: int) -> Endpoint:
+    """Where all machines of the default IPv4 group are reached."""
+    return Endpoint(DEFAULT_GROUPS[0].address, port)

@@ -30,7 +30,7 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
     5: (
         (
             *("counts", "queues", "channels", "results", "receiver", "legs", "outlets", "sender"),
-            *("attachments", "driver"),
+            *("attachments", "driver", "runners", "participant"),
         ),
     ),
     6: (("cli/", "__main__"),),
@@ -46,7 +46,7 @@ THIRD_PARTY = {"typer": "cli/", "ifaddr": "interfaces/", "psutil": "interfaces/"
 BANNED = {"pytest", "_pytest", "hypothesis", "tests"}
 
 #: Who imports asyncio, when it is used: nobody else is to pay for it.
-ASYNCHRONOUS: set[str] = set()
+ASYNCHRONOUS = {"runners", "participant"}
 
 #: All that may be imported from clocks below the drivers: conversions, and a default argument.
 CLOCKS = {"timestamp": {"gmtime", "strftime"}, "sockets.transfer": {"time_ns"}}

@@ -20,7 +20,7 @@ from bcast.machine import Outgoing
 from bcast.receiver import Receiver
 from bcast.sockets import open_sender
 from tests.command import PATIENCE, free_port
-from tests.echo import Echo
+from tests.echo import Echo, everybody
 from tests.loopback import Watcher, loopback, nothing_leaks
 
 if sys.platform != "linux":
@@ -72,10 +72,6 @@ def run(port: int, clock: Clock) -> Iterator[Open]:
             )
 
         yield on_loopback
-
-
-def everybody(port: int) -> Endpoint:
-    return Endpoint(GROUP.address, port)
 
 
 # -- what goes through it -------------------------------------------------------------------------
