@@ -7,6 +7,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # what type checkers take for true, without the import of typing
 if TYPE_CHECKING:
+    from bcast.announcer import Announcer
+    from bcast.browser import Browser, discover, discover_async
     from bcast.capture import CaptureReader, CaptureWriter
     from bcast.channels import InterfaceFailed, InterfaceReady, InterfaceState
     from bcast.counts import InterfaceStatistics, Statistics
@@ -20,11 +22,27 @@ if TYPE_CHECKING:
         InterfaceFlag,
         Kind,
     )
+    from bcast.device import (
+        Added,
+        Cause,
+        Changed,
+        Device,
+        DeviceEvent,
+        Removed,
+        Restarted,
+        Sighting,
+        Suspect,
+    )
+    from bcast.discovery.responder import Conflict
+    from bcast.domain import Domain
+    from bcast.driver import Traffic
     from bcast.errors import (
         ArgumentError,
         BcastError,
         CaptureError,
+        DecodeError,
         InterfaceError,
+        KeyFileError,
         PortTakenError,
         SocketError,
         TooLargeError,
@@ -40,20 +58,32 @@ if TYPE_CHECKING:
         list_interfaces,
         select,
     )
+    from bcast.messages import Service
     from bcast.payload import Template
     from bcast.receiver import Receiver
     from bcast.results import Failed, SendResults, Sent
     from bcast.sender import Sender
     from bcast.sockets import open_receivers, open_sender
+    from bcast.wire.keys import Keyring, read_key_file
 
 __all__ = [
+    "Added",
     "Address",
+    "Announcer",
     "ArgumentError",
     "BcastError",
+    "Browser",
     "CaptureError",
     "CaptureReader",
     "CaptureWriter",
+    "Cause",
+    "Changed",
+    "Conflict",
     "Datagram",
+    "DecodeError",
+    "Device",
+    "DeviceEvent",
+    "Domain",
     "Endpoint",
     "Failed",
     "Family",
@@ -70,28 +100,43 @@ __all__ = [
     "InterfaceState",
     "InterfaceStatistics",
     "InterfaceWatcher",
+    "KeyFileError",
+    "Keyring",
     "Kind",
     "PortTakenError",
     "Receiver",
+    "Removed",
+    "Restarted",
     "Selection",
     "SendResults",
     "Sender",
     "Sent",
+    "Service",
+    "Sighting",
     "Skipped",
     "SocketError",
     "Statistics",
+    "Suspect",
     "Template",
     "TooLargeError",
+    "Traffic",
     "__version__",
+    "discover",
+    "discover_async",
     "list_interfaces",
     "open_receivers",
     "open_sender",
+    "read_key_file",
     "select",
 ]
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Announcer": "announcer",
+    "Browser": "browser",
+    "discover": "browser",
+    "discover_async": "browser",
     "CaptureReader": "capture",
     "CaptureWriter": "capture",
     "InterfaceFailed": "channels",
@@ -107,10 +152,24 @@ _MODULES = {
     "Interface": "datagram",
     "InterfaceFlag": "datagram",
     "Kind": "datagram",
+    "Added": "device",
+    "Cause": "device",
+    "Changed": "device",
+    "Device": "device",
+    "DeviceEvent": "device",
+    "Removed": "device",
+    "Restarted": "device",
+    "Sighting": "device",
+    "Suspect": "device",
+    "Conflict": "discovery.responder",
+    "Domain": "domain",
+    "Traffic": "driver",
     "ArgumentError": "errors",
     "BcastError": "errors",
     "CaptureError": "errors",
+    "DecodeError": "errors",
     "InterfaceError": "errors",
+    "KeyFileError": "errors",
     "PortTakenError": "errors",
     "SocketError": "errors",
     "TooLargeError": "errors",
@@ -123,6 +182,7 @@ _MODULES = {
     "Skipped": "interfaces",
     "list_interfaces": "interfaces",
     "select": "interfaces",
+    "Service": "messages",
     "Template": "payload",
     "Receiver": "receiver",
     "Failed": "results",
@@ -131,6 +191,8 @@ _MODULES = {
     "Sender": "sender",
     "open_receivers": "sockets",
     "open_sender": "sockets",
+    "Keyring": "wire.keys",
+    "read_key_file": "wire.keys",
 }
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Query",
     "Reply",
     "Service",
+    "check_type",
 ]
 
 #: Lengths in bytes: instance name (UTF-8), service type, attribute key and value.
@@ -89,11 +90,7 @@ class Service(Value):
         self, name: str, type: str, port: int = 0, attributes: Mapping[str, str] = Attributes()
     ) -> None:
         _check_text("instance name", name, 1, MAX_NAME)
-        if not _TYPE.fullmatch(type):
-            raise ArgumentError(
-                f"{type!r} is not a service type",
-                f"use 1 to {MAX_TYPE} of a-z, 0-9, _, . and -, like _lamp",
-            )
+        check_type(type)
         if not 0 <= port <= 65_535:
             raise ArgumentError(f"{port} is not a port", "use 1 to 65535, or 0 for none")
         if len(attributes) > MAX_ATTRIBUTES:
@@ -118,6 +115,16 @@ class Service(Value):
         values["port"] = port
         values["attributes"] = frozen
         return service
+
+
+def check_type(type: str) -> str:
+    """Returns ``type`` if it is a service type; raises `ArgumentError` otherwise."""
+    if not _TYPE.fullmatch(type):
+        raise ArgumentError(
+            f"{type!r} is not a service type",
+            f"use 1 to {MAX_TYPE} of a-z, 0-9, _, . and -, like _lamp",
+        )
+    return type
 
 
 def _check_text(what: str, text: str, least: int, most: int) -> None:

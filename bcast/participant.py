@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 from bcast.channels import InterfaceState, Notice
 from bcast.datagram import Family, Group, Interface
 from bcast.destinations import parse_group
+from bcast.domain import Domain
 from bcast.driver import Driver, Traffic, families_of
 from bcast.errors import ArgumentError
 from bcast.interfaces import Selection, list_interfaces, listed
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
 
     from bcast.machine import Machine
+    from bcast.wire.keys import Keyring
 
-__all__ = ["Participant", "parse_groups"]
+__all__ = ["Participant", "domain_of"]
 
 EventT = TypeVar("EventT")
 ResultT = TypeVar("ResultT")
@@ -41,9 +43,7 @@ class Participant(Generic[EventT]):
         self,
         machine: Machine[EventT],
         *,
-        port: int,
-        groups: tuple[Group, ...],
-        broadcast: bool,
+        domain: Domain,
         interfaces: str | Iterable[str] | None,
         exclude: str | Iterable[str] | None,
         family: Family | int | None,
@@ -51,16 +51,16 @@ class Participant(Generic[EventT]):
         list_interfaces: Callable[[], tuple[Interface, ...]] = list_interfaces,
     ) -> None:
         self.timeout = timeout
-        families_of(groups, broadcast, family)
+        families_of(domain.groups, domain.broadcast, family)
         self._machine = machine
         include, without = listed(interfaces), listed(exclude)
 
         def open_driver(clock: Callable[[], float]) -> Driver[EventT]:
             return Driver(
                 machine,
-                port=port,
-                groups=groups,
-                broadcast=broadcast,
+                port=domain.port,
+                groups=domain.groups,
+                broadcast=domain.broadcast,
                 interfaces=include,
                 exclude=without,
                 family=family,
@@ -295,13 +295,16 @@ def _settle(waiter: Future[None]) -> None:
         waiter.set_result(None)
 
 
-def parse_groups(
-    groups: Iterable[str | Group] | None, default: tuple[Group, ...]
-) -> tuple[Group, ...]:
-    """Groups as text or `Group`; ``default`` for None. Raises `ArgumentError`."""
+def domain_of(
+    realm: str,
+    keyring: Keyring | None,
+    port: int,
+    groups: str | Iterable[str | Group] | None,
+    broadcast: bool,
+) -> Domain:
+    """A domain whose groups may be text; None = the protocol's own. Raises `ArgumentError`."""
     if groups is None:
-        return default
-    if isinstance(groups, str):
-        groups = (groups,)
-    parsed = (parse_group(group) if isinstance(group, str) else group for group in groups)
-    return tuple(dict.fromkeys(parsed))
+        return Domain(realm, port, keyring=keyring, broadcast=broadcast)
+    given = (groups,) if isinstance(groups, str) else groups
+    parsed = (parse_group(group) if isinstance(group, str) else group for group in given)
+    return Domain(realm, port, tuple(dict.fromkeys(parsed)), keyring, broadcast)

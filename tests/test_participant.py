@@ -13,9 +13,10 @@ import pytest
 
 from bcast.datagram import Group
 from bcast.destinations import DEFAULT_GROUPS
+from bcast.domain import Domain
 from bcast.errors import ArgumentError, InterfaceError
 from bcast.machine import Received
-from bcast.participant import Participant, parse_groups
+from bcast.participant import Participant, domain_of
 from bcast.sender import Sender
 from tests.command import PATIENCE, free_port
 from tests.echo import Echo, everybody
@@ -37,9 +38,7 @@ Make = Callable[..., Participant[bytes]]
 def make(port: int) -> Make:
     def on_loopback(machine: Echo | None = None, **options: object) -> Participant[bytes]:
         settings: dict[str, object] = {
-            "port": port,
-            "groups": DEFAULT_GROUPS,
-            "broadcast": False,
+            "domain": Domain(port=port),
             "interfaces": "lo",
             "exclude": None,
             "family": None,
@@ -278,9 +277,14 @@ def test_a_plain_one_beside_a_loop(port: int, make: Make) -> None:
 
 def test_groups_as_text() -> None:
     four, six = DEFAULT_GROUPS
-    assert parse_groups(None, DEFAULT_GROUPS) == DEFAULT_GROUPS
-    assert parse_groups("239.1.2.3", ()) == (Group(IPv4Address("239.1.2.3")),)
-    assert parse_groups([four, str(six), four], ()) == (four, six)
-    assert parse_groups([], DEFAULT_GROUPS) == ()
-    with pytest.raises(ArgumentError):
-        parse_groups(["10.0.0.1"], ())
+
+    def groups(given: str | list[str | Group] | None) -> tuple[Group, ...]:
+        return domain_of("", None, 2222, given, True).groups
+
+    assert groups(None) == DEFAULT_GROUPS
+    assert groups("239.1.2.3") == (Group(IPv4Address("239.1.2.3")),)
+    assert groups([four, str(six), four]) == (four, six)
+    assert groups([]) == ()
+    for wrong in ("10.0.0.1", ["239.1.2.3", "239.1.2.4"], "10.0.0.1@232.1.1.1"):
+        with pytest.raises(ArgumentError):
+            groups(wrong)  # type: ignore[arg-type, unused-ignore]

@@ -1,0 +1,221 @@
+"""Browsing: the devices that are there, as they come, change and go; and the one-shot search.
+
+Layer 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import SystemRandom
+from time import monotonic
+
+from bcast.datagram import Family, Group, Interface
+from bcast.destinations import DEFAULT_PORT
+from bcast.device import Added, Device, DeviceEvent
+from bcast.discovery.prober import DEFAULT_MAX_PEERS, Prober, SearchStatistics
+from bcast.discovery.search import Opening
+from bcast.driver import Driver
+from bcast.errors import ArgumentError
+from bcast.interfaces import list_interfaces
+from bcast.messages import check_type
+from bcast.participant import Participant, domain_of
+from bcast.wire.keys import Keyring
+
+__all__ = ["Browser", "discover", "discover_async"]
+
+
+class Browser(Participant[DeviceEvent]):
+    """Finds native peers, and keeps looking after them, while a ``with`` block lasts::
+
+        async with bcast.Browser("_lamp") as browser:
+            async for event in browser:
+                print(event)
+
+    The same without ``async``. Iterating yields `Added`, `Changed`, `Suspect`, `Restarted` and
+    `Removed`; see `Participant` for when it ends.
+
+    ``types``: one service type or several; only devices of these. None at all means any.
+    ``interfaces`` and ``exclude`` are selection expressions, one or several; None means the
+    usable interfaces. ``family`` limits to IPv4 or IPv6. ``realm``, ``keyring``, ``port``,
+    ``groups`` (text or `Group`, at most one of a family) and ``broadcast`` say where and with
+    whom peers meet, see `Domain`. ``opening``: how a search begins (``"auto"``, ``"all"``,
+    ``"sample"``). ``watch``: False only searches, and never removes a device. ``all_paths``: a
+    device shows on every interface and in every family that it can be reached by, for more
+    traffic. ``max_peers``: more than so many are refused and counted.
+
+    The constructor raises `ArgumentError`. Entering the block raises `InterfaceError` if no
+    interface can be used, `SocketError` (`PortTakenError`) if no socket could be opened on any.
+    """
+
+    def __init__(
+        self,
+        types: str | Iterable[str] = (),
+        *,
+        interfaces: str | Iterable[str] | None = None,
+        exclude: str | Iterable[str] | None = None,
+        family: Family | int | None = None,
+        realm: str = "",
+        keyring: Keyring | None = None,
+        port: int = DEFAULT_PORT,
+        groups: str | Iterable[str | Group] | None = None,
+        broadcast: bool = False,
+        opening: Opening | str = Opening.AUTO,
+        watch: bool = True,
+        all_paths: bool = False,
+        max_peers: int = DEFAULT_MAX_PEERS,
+        timeout: float | None = None,
+        list_interfaces: Callable[[], tuple[Interface, ...]] = list_interfaces,
+    ) -> None:
+        domain = domain_of(realm, keyring, port, groups, broadcast)
+        self._prober = Prober(
+            random=SystemRandom(),
+            domain=domain,
+            types=_checked((types,) if isinstance(types, str) else types),
+            opening=_opening(opening),
+            watch=watch,
+            all_paths=all_paths,
+            max_peers=max_peers,
+        )
+        super().__init__(
+            self._prober,
+            domain=domain,
+            interfaces=interfaces,
+            exclude=exclude,
+            family=family,
+            timeout=timeout,
+            list_interfaces=list_interfaces,
+        )
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All that are there, as they are known now."""
+        return self._look(lambda: self._prober.devices)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it looks as if all were found: three rounds without anybody new everywhere."""
+        return self._look(lambda: self._prober.quiet)
+
+    @property
+    def statistics(self) -> SearchStatistics:
+        """Counts so far; stays readable afterwards."""
+        return self._look(lambda: self._prober.statistics)
+
+
+def discover(
+    *types: str,
+    timeout: float = 2.0,
+    expect: int | None = None,
+    until_quiet: bool = False,
+    interfaces: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    family: Family | int | None = None,
+    realm: str = "",
+    keyring: Keyring | None = None,
+    port: int = DEFAULT_PORT,
+    groups: str | Iterable[str | Group] | None = None,
+    broadcast: bool = False,
+    opening: Opening | str = Opening.AUTO,
+    clock: Callable[[], float] = monotonic,
+    list_interfaces: Callable[[], tuple[Interface, ...]] = list_interfaces,
+) -> tuple[Device, ...]:
+    """Searches for ``timeout`` seconds and returns the devices that answered.
+
+    Ends early once ``expect`` devices are found, and with ``until_quiet`` once three rounds of
+    the search brought nobody new. The other arguments and the errors are those of `Browser`.
+
+    Blocks. In any thread, whether an event loop runs there or elsewhere; in the thread of a loop
+    it holds the loop up: `discover_async` doesn't.
+    """
+    _check_end(timeout, expect)
+    domain = domain_of(realm, keyring, port, groups, broadcast)
+    prober = Prober(
+        random=SystemRandom(),
+        domain=domain,
+        types=_checked(types),
+        opening=_opening(opening),
+        watch=False,
+    )
+    end = clock() + timeout
+    found = 0
+    with Driver(
+        prober,
+        port=domain.port,
+        groups=domain.groups,
+        broadcast=domain.broadcast,
+        interfaces=interfaces,
+        exclude=exclude,
+        family=family,
+        clock=clock,
+        list_interfaces=list_interfaces,
+    ) as driver:
+        while (left := end - clock()) > 0:
+            driver.wait(left)
+            while (event := prober.next_event()) is not None:
+                found += isinstance(event, Added)
+            if (expect is not None and found >= expect) or (until_quiet and prober.quiet):
+                break
+    return prober.devices
+
+
+async def discover_async(
+    *types: str,
+    timeout: float = 2.0,
+    expect: int | None = None,
+    until_quiet: bool = False,
+    interfaces: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    family: Family | int | None = None,
+    realm: str = "",
+    keyring: Keyring | None = None,
+    port: int = DEFAULT_PORT,
+    groups: str | Iterable[str | Group] | None = None,
+    broadcast: bool = False,
+    opening: Opening | str = Opening.AUTO,
+    list_interfaces: Callable[[], tuple[Interface, ...]] = list_interfaces,
+) -> tuple[Device, ...]:
+    """As `discover`, for asyncio: the loop goes on meanwhile. May be cancelled at any time."""
+    _check_end(timeout, expect)
+    found = 0
+    async with Browser(
+        types,
+        watch=False,
+        interfaces=interfaces,
+        exclude=exclude,
+        family=family,
+        realm=realm,
+        keyring=keyring,
+        port=port,
+        groups=groups,
+        broadcast=broadcast,
+        opening=opening,
+        list_interfaces=list_interfaces,
+    ) as browser:
+
+        def enough() -> bool:
+            nonlocal found
+            while (event := browser._prober.next_event()) is not None:
+                found += isinstance(event, Added)
+            return (expect is not None and found >= expect) or (until_quiet and browser.quiet)
+
+        await browser._wait_async(lambda: browser._look(enough), timeout)
+        return browser.devices
+
+
+def _checked(types: Iterable[str]) -> tuple[str, ...]:
+    return tuple(check_type(type) for type in types)
+
+
+def _opening(opening: Opening | str) -> Opening:
+    try:
+        return Opening(opening)
+    except ValueError:
+        names = ", ".join(one.value for one in Opening)
+        raise ArgumentError(f"{opening!r} is no opening", f"use one of {names}") from None
+
+
+def _check_end(timeout: float, expect: int | None) -> None:
+    if not 0 <= timeout < float("inf"):
+        raise ArgumentError(f"can't search for {timeout} s", "use 0 seconds or more")
+    if expect is not None and expect < 1:
+        raise ArgumentError(f"can't expect {expect} devices", "use 1 or more, or None")
