@@ -15,6 +15,7 @@ import socket
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import accumulate
 from mmap import mmap
 from typing import Any, NamedTuple
@@ -49,6 +50,7 @@ _NAMES4 = struct.Struct("=16s12x")
 _NAMES6 = struct.Struct("=28s")
 
 
+@cache
 def available() -> bool:
     """Whether this system has both calls and the layouts above."""
     if struct.calcsize("P") != 8:
