@@ -24,6 +24,7 @@ from bcast.outlets import Outlet
 from bcast.sockets import open_sender
 from bcast.sockets.advice import errno_name, socket_error
 from bcast.sockets.transfer import (
+    SendBatch,
     drop_counter,
     open_batch_sender,
     queue_room,
@@ -114,7 +115,7 @@ class Attachments(Channels):
         self._legs: dict[tuple[int, Endpoint], Leg | None] = {}
         self._failures: dict[tuple[int, Family], SocketError] = {}
         self._replaced: set[int] = set()
-        self._transmit = open_batch_sender()
+        self._transmit: SendBatch | None = None
 
     # -- which sockets there are --------------------------------------------------------------
 
@@ -254,7 +255,10 @@ class Attachments(Channels):
             return 0
         key = index, leg.target.source.family
         outlet = self._outlets[key]
-        transmit = self._transmit if len(payloads) >= _RUN else send_plainly
+        transmit: SendBatch = send_plainly
+        if len(payloads) >= _RUN:
+            # Few machines ever send so many, and its arrays take their time and room.
+            transmit = self._transmit = self._transmit or open_batch_sender()
         sent = 0
         try:
             outlet.prepare(leg)

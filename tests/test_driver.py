@@ -434,7 +434,6 @@ def test_the_families_that_peers_can_meet_in() -> None:
         "bcast.driver.Driver._tell",
         "bcast.attachments.open_sender",
         "bcast.attachments.drop_counter",
-        "bcast.attachments.open_batch_sender",
         "bcast.channels.open_receivers",
         "bcast.channels.drop_counter",
     ],
