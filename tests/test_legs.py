@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
-from bcast.datagram import Address, Interface, InterfaceFlag, Kind
-from bcast.destinations import parse_destination
+from bcast.datagram import Address, Endpoint, Interface, InterfaceFlag, Kind
+from bcast.destinations import ALL_HOSTS, Target, parse_destination
 from bcast.errors import TooLargeError
 from bcast.interfaces import select
-from bcast.legs import Plan, make_plan
+from bcast.legs import Plan, leg_to, make_plan
+from bcast.sockets import bsd, linux
+from bcast.sockets.plan import Platform
 
 UP = InterfaceFlag.UP | InterfaceFlag.RUNNING | InterfaceFlag.BROADCAST | InterfaceFlag.MULTICAST
 
@@ -52,3 +54,39 @@ def test_what_is_too_large_is_told_with_the_limit(mtu: int, limit: int) -> None:
     error = leg.too_large(limit + 1)
     assert isinstance(error, TooLargeError)
     assert f"at most {limit} bytes do (MTU {mtu})" in str(error)
+
+
+FOUR = ETH0.addresses[0]
+SIX = Address(IPv6Address("fe80::1%eth0"), 64)
+
+
+@pytest.mark.parametrize("used", [linux, bsd.system("freebsd14")], ids=["linux", "freebsd"])
+@pytest.mark.parametrize(
+    ("source", "to", "address"),
+    [
+        (FOUR, "10.9.1.7", ("10.9.1.7", 9)),
+        (FOUR, "239.1.2.3", ("239.1.2.3", 9)),
+        (SIX, "fe80::7", ("fe80::7", 9, 0, 1)),
+        (SIX, "ff12::7", ("ff12::7", 9, 0, 1)),
+        (SIX, "2001:db8::7", ("2001:db8::7", 9, 0, 0)),
+    ],
+)
+def test_what_stays_on_the_link_has_a_scope(
+    source: Address,
+    to: str,
+    address: tuple[object, ...],
+    used: Platform,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bcast.legs.platform", used)
+    leg = leg_to(ETH0, Target(source, ip_address(to)), 9)
+    assert leg is not None
+    assert leg.way.address == address
+    assert leg.there == Endpoint(ip_address(to), 9)
+    assert leg.way.ancillary == used.send_ancillary(ETH0, source.address)
+
+
+def test_no_broadcast_address_is_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bcast.legs.platform", bsd.system("freebsd14"))
+    bare = Address(IPv4Address("10.9.1.1"), 32)
+    assert leg_to(ETH0, Target(bare, ALL_HOSTS, all_hosts=True), 9) is None
