@@ -226,7 +226,7 @@ def test_what_is_no_message_is_rejected_with_the_reason(datagram: str, reason: R
 
 
 def test_the_most_that_fits_is_accepted() -> None:
-    attributes = {chr(n): "" for n in range(64)}
+    attributes = {chr(n): "" for n in range(63)} | {"k" * 63: "v" * 255}
     largest = Service("n" * 63, "t" * 63, 65_535, attributes)
     said = Announcement(HEADER, 1, 30, 15, 16, (largest,))
     assert decode(encode(said)) == said

@@ -68,6 +68,21 @@ def test_a_query_is_padded_to_the_byte(padding: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "head"), [(254, "03fe"), (255, "03ff00ff"), (256, "03ff0100"), (1_092, "03ff0444")]
+)
+def test_a_length_of_255_and_more_takes_the_long_form(size: int, head: str) -> None:
+    probe = Probe(HEADER, 1, filter=bytes(size), filter_hashes=6)
+    payload = encode(probe)
+    assert payload[52:].hex().startswith(head)
+    assert decode(payload) == probe
+
+
+def test_padding_takes_the_long_form_where_the_short_one_would_be_too_short() -> None:
+    assert encode(Query(HEADER, 1, padding=256))[48:] == b"\0\xfe" + bytes(254)
+    assert encode(Query(HEADER, 1, padding=257))[48:] == b"\0\xff\0\xfd" + bytes(253)
+
+
+@pytest.mark.parametrize(
     ("message", "says"),
     [
         (Beat(Header(b"short", 1, 1), 1, 30, 1), "an id has 16 bytes, not 5"),
