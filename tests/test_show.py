@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import subprocess
 import sys
 import time
 import types
@@ -16,7 +18,10 @@ from hypothesis import strategies as st
 
 from bcast.cli.show import JsonFormat, TextFormat, printable, sanitize
 from bcast.datagram import Datagram, Endpoint, Interface, InterfaceFlag, Kind
+from bcast.messages import Beat, Header
 from bcast.sockets.batch import Batch, Row, source_key
+from bcast.wire import MAGIC, encode
+from tests.command import environment
 from tests.strategies import NASTY, batches, datagrams, hostile_names, payloads, times_ns
 
 ETH1 = Interface("eth1", 3, Kind.ETHERNET, InterfaceFlag.UP, 1500)
@@ -346,6 +351,67 @@ def test_more_than_one_odd_character_in_eight_is_binary(payload: bytes, text: bo
     shown = TextFormat().datagram(datagram(payload))
     assert (f"{len(payload)} bytes  \\x01" in shown) is text
     assert ("\n    0000  01 " in shown) is not text
+
+
+# --- bcast's own messages (what they say is tested with bcast.cli.messages)
+
+BEAT = encode(Beat(Header(bytes(16), 1, 2), 3, 30, 4))
+
+
+def test_what_is_looked_for_is_how_messages_begin() -> None:
+    assert BEAT.startswith(MAGIC.to_bytes(2, "big"))
+    for payload, words in ((BEAT, "  beat  id "), (BEAT[:2], "rejected (too-short)")):
+        assert words in TextFormat().datagram(datagram(payload))
+
+
+@pytest.mark.parametrize("shape", ["text", "hex"])
+def test_who_asks_for_the_payload_gets_it(shape: str) -> None:
+    form = TextFormat(shape)
+    assert "beat" not in form.datagram(datagram(BEAT))
+    begin = {"text": r"\xbdP", "hex": "bd 50 10 04"}[shape]
+    assert begin in form.datagram(datagram(BEAT))
+    assert "rejected (too-short)" in form.datagram(datagram(BEAT[:20]))
+    assert form.rejected == {"too-short": 1}
+
+
+def test_what_is_rejected_is_dumped() -> None:
+    first, second, third = TextFormat().datagram(datagram(BEAT[:20])).splitlines()
+    assert "20 bytes  rejected (too-short): the datagram is no message of bcast" in first
+    assert second.startswith("    0000  bd 50 10 04 ")
+    assert third.startswith("    0010  ")
+
+
+beginnings = st.sampled_from([BEAT, BEAT[:-1], BEAT[:2], BEAT[:1], BEAT[1:], b"hi", b""])
+
+
+@given(st.lists(beginnings, max_size=6))
+def test_batches_of_all_kinds(payloads: list[bytes]) -> None:
+    source = source_key(("192.168.1.20", 1900))
+    rows: list[Row] = [(TIME, source, DESTINATION.address.packed, 64, p) for p in payloads]
+    batch = Batch.of_rows(ETH1, DESTINATION.port, rows)
+    rejected = [p for p in payloads if p[:2] == BEAT[:2] and p != BEAT]
+    counted = JsonFormat()
+    counted.count(batch)
+    assert counted.rejected == ({"too-short": len(rejected)} if rejected else {})
+    for make in FORMATS.values():
+        by_batch, one_by_one = make(), make()
+        shown = by_batch.batch(batch)
+        assert shown == "".join(map(one_by_one.datagram, batch.datagrams()))
+        assert by_batch.rejected == one_by_one.rejected == counted.rejected
+
+
+def test_without_a_message_nothing_is_loaded_for_them() -> None:
+    code = (
+        "import sys, bcast.cli.listen, bcast.cli.send, bcast.receiver, bcast.sender\n"
+        "print(*(name for name in sys.modules if name.startswith('bcast')))"
+    )
+    env = {**os.environ, **environment()}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split()
+    assert "bcast.cli.show" in loaded
+    assert not {"bcast.wire", "bcast.messages", "bcast.domain", "bcast.cli.probe"} & set(loaded)
 
 
 # --- batches

@@ -16,11 +16,14 @@ from bcast.cli.options import (
     IPv4Only,
     IPv6Only,
     Json,
+    KeyFile,
     Quiet,
     Verbose,
     family_of,
+    is_given,
+    keyring_of,
 )
-from bcast.cli.output import LOOK, Output, interface_object
+from bcast.cli.output import LOOK, Output, interface_object, rejections
 from bcast.cli.show import JsonFormat, TextFormat
 from bcast.datagram import Group
 from bcast.destinations import DEFAULT_PORT, parse_group
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from bcast.counts import Statistics
     from bcast.receiver import Receiver
     from bcast.sockets.batch import Batch
+    from bcast.wire.keys import Keyring
 
 __all__ = ["app"]
 
@@ -99,6 +103,7 @@ def listen(
         str | None,
         typer.Option("-r", "--read", metavar="FILE", help="Show a capture.", show_default=False),
     ] = None,
+    key_file: KeyFile = None,
     interface: Interfaces = None,
     exclude: Exclude = None,
     four: IPv4Only = False,
@@ -119,16 +124,25 @@ def listen(
         raise ArgumentError(f"can't wait for {timeout:g} s", "use 0 or more seconds")
     groups: list[Group] | None = [parse_group(text) for text in group] if group else None
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
+    keyring = keyring_of(key_file, output.remark)
     if read is not None:
         for name in ("group", "timeout", "write", "interface", "exclude", "four", "six"):
-            if _is_given(context, name):
+            if is_given(context, name):
                 raise ArgumentError(
                     "--read shows a capture and doesn't listen",
-                    "give it no more than --from, --port, --count, --show and --json",
+                    "give it no more than --from, --port, --count, --show, --key-file and --json",
                 )
         from bcast.cli.replay import replay
 
-        replay(output, read, shape=show, count=count, sources=source or [], port=port)
+        replay(
+            output,
+            read,
+            shape=show,
+            count=count,
+            sources=source or [],
+            port=port,
+            keyring=keyring,
+        )
         return
     from bcast.receiver import Receiver
 
@@ -148,7 +162,7 @@ def listen(
                 with stopped.breaking():
                     writer = _open_capture(write)
             _begin(output, receiver)
-            loop = _Listening(output, receiver, writer, stopped, show)
+            loop = _Listening(output, receiver, writer, stopped, show, keyring)
             try:
                 loop.run(count, timeout)
             finally:
@@ -160,12 +174,6 @@ def listen(
                         _end(output, statistics, loop)
     if count is not None and loop.count < count and not stopped.is_set():
         raise typer.Exit(1)
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    """Whether an option was written on the command line, not in the environment."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _open_capture(path: str) -> "CaptureWriter":
@@ -194,12 +202,15 @@ class _Listening:
         writer: "CaptureWriter | None",
         stopped: Stopped,
         shape: str,
+        keyring: "Keyring | None",
     ) -> None:
         self._output = output
         self._receiver = receiver
         self._writer = writer
         self._stopped = stopped
-        self._format = JsonFormat() if output.as_json else TextFormat(shape)
+        self.format = (
+            JsonFormat(keyring=keyring) if output.as_json else TextFormat(shape, keyring=keyring)
+        )
         self._shows = writer is None or output.as_json
         #: How many datagrams and bytes of each interface were shown or written.
         self.taken: dict[str, list[int]] = {}
@@ -261,7 +272,9 @@ class _Listening:
             taken[0] += len(wanted)
             taken[1] += wanted.size
             if self._shows:
-                sys.stdout.write(self._format.batch(wanted))
+                sys.stdout.write(self.format.batch(wanted))
+            else:
+                self.format.count(wanted)
             if self._writer is not None:
                 self._writer.write_batch(wanted.interface, wanted.port, wanted.rows)
             if self.count == count:
@@ -315,6 +328,7 @@ def _finish(writer: "CaptureWriter", statistics: "Statistics") -> None:
 def _end(output: Output, statistics: "Statistics", loop: _Listening) -> None:
     """The summary: what was shown or written, and what was lost on the way."""
     drops = statistics.kernel_drops
+    rejected = loop.format.rejected
     names = dict.fromkeys([*statistics.interfaces, *loop.taken])
     interfaces = {}
     for name in names:
@@ -332,14 +346,15 @@ def _end(output: Output, statistics: "Statistics", loop: _Listening) -> None:
         "datagrams": loop.count,
         "bytes": size,
         "kernel_drops": drops,
-        "rejected": 0,
+        "rejected": sum(rejected.values()),
+        "rejected_reasons": rejected,
         "filtered": statistics.filtered,
         "interfaces": interfaces,
     }
     each = ", ".join(f"{name} {one['datagrams']}" for name, one in interfaces.items())
     parts = [f"{loop.count} datagrams, {size} bytes ({each})"]
     parts.append(f"kernel drops {'unknown' if drops is None else drops}")
-    parts.append("rejected 0")
+    parts.append(rejections(rejected))
     if statistics.filtered:
         parts.append(f"from elsewhere {statistics.filtered}")
     output.event("; ".join(parts), event)

@@ -1,11 +1,15 @@
 """Options that commands share, so that they are spelt and explained the same everywhere."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bcast.datagram import Family
 from bcast.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from bcast.wire.keys import Keyring
 
 __all__ = [
     "Exclude",
@@ -13,10 +17,14 @@ __all__ = [
     "IPv6Only",
     "Interfaces",
     "Json",
+    "KeyFile",
     "Port",
     "Quiet",
+    "Realm",
     "Verbose",
     "family_of",
+    "is_given",
+    "keyring_of",
 ]
 
 Interfaces = Annotated[
@@ -37,6 +45,26 @@ Exclude = Annotated[
 IPv4Only = Annotated[bool, typer.Option("-4", help="IPv4 only.")]
 IPv6Only = Annotated[bool, typer.Option("-6", help="IPv6 only.")]
 Port = Annotated[int, typer.Option("-p", "--port", help="UDP port.")]
+Realm = Annotated[
+    str,
+    typer.Option(
+        "--realm",
+        metavar="NAME",
+        envvar="BCAST_REALM",
+        help="Only peers of this realm.",
+        show_default=False,
+    ),
+]
+KeyFile = Annotated[
+    str | None,
+    typer.Option(
+        "--key-file",
+        metavar="FILE",
+        envvar="BCAST_KEY_FILE",
+        help="The keys that peers share.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON Lines on standard output.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Results only.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
@@ -47,3 +75,21 @@ def family_of(four: bool, six: bool) -> Family | None:
     if four and six:
         raise ArgumentError("-4 and -6 exclude each other", "leave both out for both families")
     return Family.IPV4 if four else Family.IPV6 if six else None
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option was written on the command line, not in the environment."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def keyring_of(key_file: str | None, warn: Callable[[str], None]) -> "Keyring | None":
+    """The keys of ``--key-file``, if there is one; ``warn`` hears what is wrong with the file."""
+    if key_file is None:
+        return None
+    from bcast.wire.keys import read_key_file
+
+    keyring, warning = read_key_file(key_file)
+    if warning:
+        warn(warning)
+    return keyring

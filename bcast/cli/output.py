@@ -10,12 +10,13 @@ import os
 import select
 import stat
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from bcast.cli.show import sanitize
 from bcast.datagram import Interface
 
-__all__ = ["LOOK", "Output", "interface_object"]
+__all__ = ["LOOK", "Output", "interface_object", "rejections"]
 
 
 # How often, in seconds, an idle command looks whether anybody still reads its output.
@@ -110,3 +111,9 @@ def interface_object(interface: Interface, change: str) -> dict[str, Any]:
         "usable": interface.usable,
         "reason": interface.reason,
     }
+
+
+def rejections(reasons: Mapping[str, int]) -> str:
+    """What a summary says about what was rejected, by reason."""
+    each = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
+    return f"rejected {sum(reasons.values())}" + (f" ({each})" if each else "")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bcast.capture import CaptureReader
-from bcast.cli.output import Output
+from bcast.cli.output import Output, rejections
 from bcast.cli.show import JsonFormat, TextFormat
 from bcast.destinations import check_port
 from bcast.networks import contains, parse_networks
+
+if TYPE_CHECKING:
+    from bcast.wire.keys import Keyring
 
 __all__ = ["replay"]
 
@@ -22,12 +26,17 @@ def replay(
     count: int | None,
     sources: Sequence[str],
     port: int | None,
+    keyring: Keyring | None = None,
 ) -> None:
     """Shows the datagrams of a capture file (``-``: standard input)."""
     networks = parse_networks(sources)
     if port is not None:
         check_port(port)
-    form = JsonFormat() if output.as_json else TextFormat(shape, dates=True)
+    form = (
+        JsonFormat(keyring=keyring)
+        if output.as_json
+        else TextFormat(shape, dates=True, keyring=keyring)
+    )
     shown = size = filtered = 0
     with CaptureReader(path) as reader:
         for datagram in reader:
@@ -42,7 +51,9 @@ def replay(
             if shown == count:
                 break
         sys.stdout.flush()
-        skipped = dict(reader.skipped)
+        # Frames that aren't UDP as it should be, and datagrams that are no messages.
+        rejected = {str(reason): number for reason, number in reader.skipped.items()}
+        rejected |= form.rejected
     if reader.truncated:
         output.remark(f"{path} ends in the middle of a block: whoever wrote it was cut off")
     event = {
@@ -50,9 +61,11 @@ def replay(
         "datagrams": shown,
         "bytes": size,
         "kernel_drops": reader.drops,
-        "rejected": sum(skipped.values()),
+        "rejected": sum(rejected.values()),
+        "rejected_reasons": rejected,
         "filtered": filtered,
     }
-    reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(skipped.items()))
-    rejected = f"; rejected {sum(skipped.values())} ({reasons})" if reasons else ""
-    output.event(f"{shown} datagrams, {size} bytes; kernel drops {reader.drops}{rejected}", event)
+    line = f"{shown} datagrams, {size} bytes; kernel drops {reader.drops}"
+    if rejected:
+        line += f"; {rejections(rejected)}"
+    output.event(line, event)

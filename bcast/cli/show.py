@@ -9,10 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from time import localtime, strftime
+from typing import TYPE_CHECKING
 
 from bcast.datagram import Datagram, Endpoint, Interface, address_of
 from bcast.sockets.batch import Batch, endpoint_of
 from bcast.timestamp import rfc3339
+
+if TYPE_CHECKING:
+    from bcast.cli.messages import MessageReader
+    from bcast.wire.keys import Keyring
 
 __all__ = ["JsonFormat", "TextFormat", "printable", "sanitize"]
 
@@ -23,6 +28,8 @@ _Way = tuple[bytes, bytes, int, int]
 # Printable ASCII; but for the quotation mark and the backslash JSON writes it as it is.
 _PLAIN = bytes(range(0x20, 0x7F))
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+# How bcast's own messages begin: `bcast.wire.MAGIC`, which isn't loaded before one has come.
+_MAGIC = b"\xbd\x50"
 
 
 def printable(payload: bytes) -> str | None:
@@ -48,12 +55,41 @@ def sanitize(text: str) -> str:
     )
 
 
-class JsonFormat:
+class _Format:
+    """What both formats know of bcast's own messages. With a ``keyring`` tags are checked."""
+
+    def __init__(self, keyring: Keyring | None = None) -> None:
+        self._keyring = keyring
+        self._messages: MessageReader | None = None
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many datagrams began like a message and were none, by reason."""
+        return {} if self._messages is None else self._messages.rejected
+
+    def count(self, batch: Batch) -> None:
+        """Only notes which datagrams of a batch that isn't shown are no messages."""
+        # To look at the greatest is three times as fast as to look how each begins.
+        if batch.payloads and max(batch.payloads) >= _MAGIC:
+            for payload in batch.payloads:
+                if payload.startswith(_MAGIC):
+                    self._reader().count(payload)
+
+    def _reader(self) -> MessageReader:
+        if self._messages is None:
+            from bcast.cli.messages import MessageReader
+
+            self._messages = MessageReader(self._keyring)
+        return self._messages
+
+
+class JsonFormat(_Format):
     """One JSON object a line (the ``datagram`` event)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keyring: Keyring | None = None) -> None:
         from json.encoder import encode_basestring_ascii
 
+        super().__init__(keyring)
         self._quote: Callable[[str], str] = encode_basestring_ascii
         # Of each port of an interface, what is the same in all lines of a source and length.
         self._middles: dict[tuple[int, str, int], dict[_Way, str]] = {}
@@ -77,8 +113,9 @@ class JsonFormat:
                 stamp = self._begin(second)
             ending = '"}\n'
             if not payload.isascii():
-                shown = printable(payload)
-                if shown is not None:
+                if payload.startswith(_MAGIC):
+                    ending = f'"{self._reader().members(payload)}}}\n'
+                elif (shown := printable(payload)) is not None:
                     ending = f'","text":{quote(shown)}}}\n'
             elif 0x22 in payload or 0x5C in payload:
                 quoted = quote(payload.decode("ascii"))
@@ -102,8 +139,11 @@ class JsonFormat:
             datagram.ttl,
             len(payload),
         )
-        text = printable(payload)
-        ending = "" if text is None else f',"text":{self._quote(text)}'
+        if payload.startswith(_MAGIC):
+            ending = self._reader().members(payload)
+        else:
+            text = printable(payload)
+            ending = "" if text is None else f',"text":{self._quote(text)}'
         return f'{self._begin(second)}{rest:09d}{middle}{payload.hex()}"{ending}}}\n'
 
     def _begin(self, second: int) -> str:
@@ -151,15 +191,18 @@ class JsonFormat:
         )
 
 
-class TextFormat:
+class TextFormat(_Format):
     """A line with local time, interface, source, destination, TTL, length and payload.
 
-    ``shape``: ``"text"`` shows the payload as text, ``"hex"`` as a dump, ``"auto"`` as text
-    where it is readable and as a dump otherwise. More than one line of either is indented.
-    ``dates``: whether the day is shown too.
+    ``shape``: ``"text"`` shows the payload as text, ``"hex"`` as a dump, ``"auto"`` as the
+    message that it is, as text where it is readable and as a dump otherwise. More than one line
+    of any is indented. ``dates``: whether the day is shown too.
     """
 
-    def __init__(self, shape: str = "auto", *, dates: bool = False) -> None:
+    def __init__(
+        self, shape: str = "auto", *, dates: bool = False, keyring: Keyring | None = None
+    ) -> None:
+        super().__init__(keyring)
         self._shape = shape
         self._layout = "%Y-%m-%d %H:%M:%S" if dates else "%H:%M:%S"
 
@@ -179,6 +222,13 @@ class TextFormat:
         )
         if not payload:
             return head + "\n"
+        if payload.startswith(_MAGIC):
+            is_message, lines = self._reader().text(payload)
+            first, *more = map(sanitize, lines)
+            if is_message and self._shape == "auto":
+                return "\n    ".join([f"{head}  {first}", *more]) + "\n"
+            if not is_message:
+                head += f"  {first}"
         text = None if self._shape == "hex" else _readable(payload, self._shape == "text")
         shown = _dump(payload) if text is None else _lines(text)
         if len(shown) == 1 and text is not None:
