@@ -99,6 +99,32 @@ def test_nothing_to_send(capsys: pytest.CaptureFixture[str]) -> None:
         assert way in errors
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("send -i lo", ["PAYLOAD", "--probe"]),
+        ("send hi --probe", ["PAYLOAD", "--probe"]),
+        ("send --probe bcast hi", ["PAYLOAD", "--probe"]),
+        ("send --probe --file f", ["--probe", "--file"]),
+        ("send --probe --hex -", ["--probe", "--hex"]),
+        ("send --probe mdns", ["'mdns'", "bcast"]),
+        ("send --probe -6 --to 239.1.2.3", ["-6"]),
+        ("send --probe --to nowhere", ["'nowhere'"]),
+        ("send --probe -p 0", ["port 0"]),
+        (f"send --probe --realm {'x' * 256}", ["256 bytes", "1 to 255"]),
+        ("send hi --realm lab", ["--realm", "--probe"]),
+        ("send hi --key-file f", ["--key-file", "--probe"]),
+        ("send -- --probe --probe", ["--probe"]),
+    ],
+)
+def test_misuse_of_probes(line: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(line.split()) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert "Traceback" not in errors
+    assert all(word in errors for word in words)
+
+
 def test_an_empty_expression(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["send", "hi", "-i", ""]) == 2
     assert capsys.readouterr().err.startswith("bcast: an interface expression is empty")

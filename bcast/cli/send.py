@@ -2,9 +2,10 @@
 
 import sys
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from bcast.cli.interruption import held
 from bcast.cli.options import (
@@ -13,22 +14,28 @@ from bcast.cli.options import (
     IPv4Only,
     IPv6Only,
     Json,
+    KeyFile,
     Port,
     Quiet,
+    Realm,
     Verbose,
     family_of,
+    is_given,
+    keyring_of,
 )
 from bcast.cli.output import Output
 from bcast.cli.show import JsonFormat, TextFormat, sanitize
-from bcast.destinations import DEFAULT_PORT, check_port, parse_destination
+from bcast.destinations import DEFAULT_GROUPS, DEFAULT_PORT, check_port, parse_destination
 from bcast.errors import ArgumentError, BcastError
 from bcast.payload import Template, parse_hex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from bcast.datagram import Family
     from bcast.results import SendResults
     from bcast.sockets.batch import Batch
+    from bcast.wire.keys import Keyring
 
 __all__ = ["app"]
 
@@ -40,16 +47,39 @@ _LONGEST = 86_400.0
 # The longest payload that UDP can carry (RFC 768 over RFC 8200), with room to say it is too long.
 _MOST = 65_527
 
+# Native peers take nothing that has come through a router.
+_PROBE_TTL = 255
+
+# Seconds that replies to a probe are waited for: who asks wants to see them.
+_PROBE_WAIT = 1.0
+
+
+class _Send(TyperCommand):
+    """``--probe`` may stand without a PROTOCOL, as no option of typer's can."""
+
+    # The type of a context is click's, which typer brings under changing names.
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        words = args[:end]
+        words = [
+            "--probe=bcast" if word == "--probe" and after.startswith("-") else word
+            for word, after in zip(words, [*words[1:], "-"], strict=False)
+        ]
+        return super().parse_args(ctx, words + args[end:])
+
 
 @app.command(
+    cls=_Send,
     epilog="Examples:"
     "\n\nbcast send hello"
     "\n\nbcast send -i eth1 --hex '01 02 ff' -p 9999"
     "\n\nbcast send --to 239.1.2.3 --ttl 4 -c 10 --interval 0.5 hi"
     "\n\nbcast send --template 'I am {address} on {interface}'"
     "\n\nbcast send ping --wait 2"
+    "\n\nbcast send --probe",
 )
 def send(
+    context: typer.Context,
     payload: Annotated[
         str | None,
         typer.Argument(
@@ -64,10 +94,27 @@ def send(
     template: Annotated[
         bool, typer.Option("--template", help="Fill {seq} {interface} {address} {mac} {time}.")
     ] = False,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            "--probe",
+            metavar="[PROTOCOL]",
+            help="Ask who is there, instead of a PAYLOAD. (bcast)",
+            show_default=False,
+        ),
+    ] = None,
+    realm: Realm = "",
+    key_file: KeyFile = None,
     to: Annotated[
-        str,
-        typer.Option("--to", metavar="WHERE", help="all-hosts, subnet, both, a group or a host."),
-    ] = "all-hosts",
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="WHERE",
+            help="all-hosts, subnet, both, a group or a host."
+            " (default: all-hosts; probes: bcast's groups)",
+            show_default=False,
+        ),
+    ] = None,
     port: Port = DEFAULT_PORT,
     source_port: Annotated[
         int,
@@ -79,14 +126,22 @@ def send(
     interval: Annotated[float, typer.Option("--interval", help="Seconds between them.")] = 1.0,
     ttl: Annotated[
         int | None,
-        typer.Option("--ttl", help="1..255. (default: 1 for groups)", show_default=False),
+        typer.Option(
+            "--ttl", help="1..255. (default: 1 for groups; probes: 255)", show_default=False
+        ),
     ] = None,
     no_loop: Annotated[
         bool, typer.Option("--no-loop", help="Groups: not to this host's own members.")
     ] = False,
     wait: Annotated[
-        float, typer.Option("--wait", metavar="S", help="Print replies for S seconds.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            "--wait",
+            metavar="S",
+            help="Print replies for S seconds. (default: 0; probes: 1)",
+            show_default=False,
+        ),
+    ] = None,
     interface: Interfaces = None,
     exclude: Exclude = None,
     four: IPv4Only = False,
@@ -97,23 +152,41 @@ def send(
 ) -> None:
     """Send a datagram out of every selected interface and say what became of it."""
     family = family_of(four, six)
-    destination = parse_destination(to, family)
     check_port(port)
     if count < 1:
         raise ArgumentError(f"can't send {count} times", "use a count of 1 or more")
+    if wait is None:
+        wait = 0.0 if probe is None else _PROBE_WAIT
     for seconds, name in ((interval, "--interval"), (wait, "--wait")):
         if not 0 <= seconds <= _LONGEST:
             raise ArgumentError(f"{name} {seconds:g} can't be", "use 0 to 86400 seconds (a day)")
-    content = _payload(payload, file, hexadecimal)
-    limit = 65_507 if destination.family == 4 else _MOST
-    if len(content) > limit:
-        raise ArgumentError(
-            f"the payload is longer than a UDP datagram can be ({limit} bytes)",
-            "send less, or in several datagrams",
-        )
-    filled: bytes | Template = Template(content) if template else content
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
-    from bcast.results import merge
+    keyring = None
+    asked = None
+    filled: bytes | Template
+    if probe is None:
+        for name in ("realm", "key_file"):
+            if is_given(context, name):
+                option = "--" + name.replace("_", "-")
+                raise ArgumentError(f"{option} is for --probe", "leave it out, or add --probe")
+        destinations = ["all-hosts" if to is None else to]
+        family_there = parse_destination(destinations[0], family).family
+        content = _payload(payload, file, hexadecimal, 65_507 if family_there == 4 else _MOST)
+        filled = Template(content) if template else content
+    else:
+        if payload is not None or file is not None or hexadecimal or template:
+            raise ArgumentError(
+                "PAYLOAD and --probe exclude each other",
+                "leave out one of them, and --file, --hex and --template with the PAYLOAD",
+            )
+        destinations = _groups(family) if to is None else [to]
+        parse_destination(destinations[0], family)
+        from bcast.cli.probe import ask
+
+        keyring = keyring_of(key_file, output.remark)
+        filled = asked = ask(probe, realm, port, keyring)
+        ttl = _PROBE_TTL if ttl is None else ttl
+    from bcast.results import SendResults, merge
     from bcast.sender import Sender
 
     with Sender(
@@ -124,8 +197,8 @@ def send(
         ttl=ttl,
         loop=not no_loop,
     ) as sender:
-        rounds: list[SendResults] = []
-        replies = 0
+        replies = _Replies(output, keyring, asked.is_answered_by if asked else None)
+        results = SendResults()
         start = monotonic()
         try:
             for sequence in range(1, count + 1):
@@ -133,25 +206,40 @@ def send(
                     # Counted from the start, so that the rounds don't drift.
                     pause = max(0.0, start + (sequence - 1) * interval - monotonic())
                     if wait:
-                        replies += _show_replies(output, sender.read_replies(pause))
+                        replies.show(sender.read_replies(pause))
                     else:
                         sleep(pause)
-                with held():
-                    results = sender.send_round(filled, to=to, port=port, sequence=sequence)
-                    rounds = [merge([*rounds, results])]
+                for where in destinations:
+                    with held():
+                        more = sender.send_round(filled, to=where, port=port, sequence=sequence)
+                        results = merge([results, more])
         finally:
             # Interrupted or not: what was sent is said.
-            results = merge(rounds)
-            _show(output, results)
+            _show(output, _simplified(results) if len(destinations) > 1 else results)
         if wait and results.sent:
-            replies += _show_replies(output, sender.read_replies(wait))
+            replies.show(sender.read_replies(wait))
     if not results.sent:
         raise typer.Exit(3)
-    if wait and not replies:
+    if wait and not replies.count:
         raise typer.Exit(1)
 
 
-def _payload(payload: str | None, file: str | None, hexadecimal: bool) -> bytes:
+def _groups(family: "Family | None") -> list[str]:
+    """Where native peers are asked."""
+    return [str(g.address) for g in DEFAULT_GROUPS if family is None or g.family is family]
+
+
+def _payload(payload: str | None, file: str | None, hexadecimal: bool, longest: int) -> bytes:
+    content = _content(payload, file, hexadecimal)
+    if len(content) > longest:
+        raise ArgumentError(
+            f"the payload is longer than a UDP datagram can be ({longest} bytes)",
+            "send less, or in several datagrams",
+        )
+    return content
+
+
+def _content(payload: str | None, file: str | None, hexadecimal: bool) -> bytes:
     if payload is not None and file is not None:
         raise ArgumentError("PAYLOAD and --file exclude each other", "give one of them")
     if file is not None:
@@ -163,8 +251,8 @@ def _payload(payload: str | None, file: str | None, hexadecimal: bool) -> bytes:
     elif payload is None:
         raise ArgumentError(
             "there is nothing to send",
-            "give a PAYLOAD (text, or - for standard input) or --file FILE"
-            " (--probe, to ask for devices, is still to come)",
+            "give a PAYLOAD (text, or - for standard input) or --file FILE,"
+            " or --probe to ask who is there",
         )
     elif payload == "-":
         content = sys.stdin.buffer.read(_MOST * 4)
@@ -176,6 +264,15 @@ def _payload(payload: str | None, file: str | None, hexadecimal: bool) -> bytes:
         return parse_hex(content.decode("ascii"))
     except UnicodeDecodeError:
         raise ArgumentError("the payload isn't hex digits", "write bytes as 01 ff 7a") from None
+
+
+def _simplified(results: "SendResults") -> "SendResults":
+    """Without skips of interfaces that were reached all the same, by another destination."""
+    from bcast.results import SendResults
+
+    reached = {sent.interface.index for sent in results.sent}
+    skipped = tuple(s for s in results.skipped if s.interface.index not in reached)
+    return SendResults(results.sent, skipped, results.failed)
 
 
 def _show(output: Output, results: "SendResults") -> None:
@@ -212,10 +309,26 @@ def _show(output: Output, results: "SendResults") -> None:
             print(sanitize(f"failed {error}"), file=sys.stderr)
 
 
-def _show_replies(output: Output, batches: "Iterator[Batch]") -> int:
-    shape = JsonFormat() if output.as_json else TextFormat()
-    count = 0
-    for batch in batches:
-        output.write(shape.batch(batch))
-        count += len(batch)
-    return count
+class _Replies:
+    """Shows what comes back, as ``bcast listen`` does, and counts what answers."""
+
+    def __init__(
+        self,
+        output: Output,
+        keyring: "Keyring | None",
+        is_answer: "Callable[[bytes], bool] | None",
+    ) -> None:
+        self._output = output
+        self._format = (
+            JsonFormat(keyring=keyring) if output.as_json else TextFormat(keyring=keyring)
+        )
+        self._is_answer = is_answer
+        self.count = 0
+
+    def show(self, batches: "Iterator[Batch]") -> None:
+        for batch in batches:
+            self._output.write(self._format.batch(batch))
+            answers = batch.payloads
+            if self._is_answer is not None:
+                answers = list(filter(self._is_answer, answers))
+            self.count += len(answers)
