@@ -186,7 +186,7 @@ def test_a_key_file_that_is_none(lan: Lan, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     empty = tmp_path / "empty"
     empty.write_text("")
-    for path, said in ((empty, "there is no key in"), (tmp_path / "none", "No such file")):
+    for path, said in ((empty, "there is no key in"), (tmp_path / "none", "there is no key file")):
         done = run_bcast(lan.a, "listen", "-t", "0", "--key-file", str(path), status=3)
         assert said in done.stderr
         assert str(path) in done.stderr
