@@ -357,6 +357,22 @@ def test_a_host_reaches_itself_without_the_wire() -> None:
     assert heard == [(b"all", "eth0"), (b"me", "eth0"), (b"me", "eth1")]
 
 
+def test_a_dead_segment_loses_all_that_is_sent_and_draws_nothing() -> None:
+    lan = Lan(trace=10)
+    segment = lan.segment(loss=1)
+    machines = populate(lan, segment, 3)
+    lan.hosts[0].links[0].send(b"x", TO_GROUP)
+    lan.run(1)
+    assert [len(machine.datagrams) for machine in machines] == [1, 0, 0]
+    fates = [(line.host, str(line.fate)) for line in lan.trace]
+    assert fates == [
+        ("peer0", "sent"),
+        ("peer1", "lost"),
+        ("peer2", "lost"),
+        ("peer0", "received"),
+    ]
+
+
 # --- partitions
 
 

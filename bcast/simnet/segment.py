@@ -247,6 +247,10 @@ class Segment:
         listeners = flight.listeners
         if listeners is None or not listeners.links:
             return
+        if self.faults.loss >= 1:
+            # A dead segment costs nothing, so that peers can settle without hearing each other.
+            self._trace_lost(flight, listeners, range(len(listeners.links)))
+            return
         now = self._timeline.now
         spread = self._spread(flight.sender, listeners, now)
         flight.start = now
@@ -286,10 +290,7 @@ class Segment:
         random = timeline.random
         if lost := chosen(random, len(order), faults.loss):
             order, out = _without(order, lost)
-            if timeline.trace is not None:
-                for position in out:
-                    if listeners.sockets[position] and listeners.links[position] != flight.sender:
-                        self._trace(flight, listeners.links[position], Fate.LOST)
+            self._trace_lost(flight, listeners, out)
         for index in chosen(random, len(order), faults.duplicate):
             low, high = faults.delay
             position = order[index]
@@ -301,6 +302,12 @@ class Segment:
                 delay = flight.delays[position] + random.uniform(*_HELD_BACK)
                 timeline.push(flight.start + delay, self._deliver, (flight, position))
         return order
+
+    def _trace_lost(self, flight: Flight, listeners: Listeners, out: Iterable[int]) -> None:
+        if self._timeline.trace is not None:
+            for position in out:
+                if listeners.sockets[position] and listeners.links[position] is not flight.sender:
+                    self._trace(flight, listeners.links[position], Fate.LOST)
 
     def _pass_by(self, flight: Flight) -> None:
         """Delivers to those whose delay is over, and comes back for the others."""
