@@ -8,10 +8,10 @@ imported from outside this folder; it knows no protocol.
 from __future__ import annotations
 
 from bcast.simnet.faults import Faults, GilbertElliott
-from bcast.simnet.flight import Transmission
+from bcast.simnet.flight import Transmission, datagram_cost
 from bcast.simnet.host import Host, Link, Listener
 from bcast.simnet.lan import Lan
-from bcast.simnet.process import Process, datagram_cost
+from bcast.simnet.process import Process
 from bcast.simnet.segment import Segment
 from bcast.simnet.trace import Fate, Traced
 from bcast.simnet.wifi import WifiMode

@@ -1,15 +1,35 @@
-"""A datagram under way, and who may hear it."""
+"""A datagram under way, what it costs, and who may hear it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from bcast.datagram import Endpoint, Interface, address_of
+from bcast.datagram import Endpoint, Family, Interface, address_of
 
 if TYPE_CHECKING:
     from bcast.simnet.host import Link
 
-__all__ = ["Flight", "Listeners", "Receiving", "Transmission"]
+__all__ = ["LARGEST_COST", "Flight", "Listeners", "Receiving", "Transmission", "datagram_cost"]
+
+#: Bytes of receive buffer that no datagram within an MTU of 1,500 takes more of.
+LARGEST_COST = 2304
+
+#: Bytes of receive buffer, by the largest payload over IPv4 that takes no more: what SO_MEMINFO
+#: says on the loopback interface of Linux 6.18. The headers of IPv6 leave room for 12 bytes less.
+_COSTS = ((197, 832), (645, 1280))
+_IPV6_LESS = 12
+
+
+def datagram_cost(size: int, family: int = Family.IPV4) -> int:
+    """Bytes of receive buffer that a payload of ``size`` bytes takes until it is read.
+
+    More than the payload: the system's buffers come in few sizes and have a head of their own.
+    """
+    needed = size + _IPV6_LESS if family == 6 else size
+    for limit, cost in _COSTS:
+        if needed <= limit:
+            return cost
+    return LARGEST_COST
 
 
 class Transmission(NamedTuple):
@@ -61,6 +81,7 @@ class Flight:
 
     __slots__ = (
         "_scoped",
+        "cost",
         "decided",
         "delays",
         "destination",
@@ -86,6 +107,7 @@ class Flight:
         self.payload = payload
         self.ttl = ttl
         self.version = destination.address.version
+        self.cost = datagram_cost(len(payload), self.version)
         self.target: Link | None = None
         self.listeners: Listeners | None = None
         #: Whether the loss was decided before the arrival, as it is on the air.

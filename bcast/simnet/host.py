@@ -12,8 +12,8 @@ from bcast.errors import ArgumentError
 from bcast.machine import Machine
 from bcast.simnet.addressing import check_port, check_ttl, group_addresses, new_interface
 from bcast.simnet.faults import check_chance
-from bcast.simnet.flight import Flight, Receiving
-from bcast.simnet.process import LARGEST_COST, Process
+from bcast.simnet.flight import LARGEST_COST, Flight, Receiving
+from bcast.simnet.process import Process
 from bcast.simnet.timeline import Timeline
 from bcast.simnet.trace import Fate
 

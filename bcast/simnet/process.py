@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bcast.datagram import Datagram, Endpoint, Family, IPAddress
 from bcast.machine import Attached, Machine, Outgoing, Received
-from bcast.simnet.flight import Flight
+from bcast.simnet.flight import Flight, datagram_cost
 from bcast.simnet.timeline import Timeline
 from bcast.simnet.trace import Fate
 
 if TYPE_CHECKING:
     from bcast.simnet.host import Host, Link
 
-__all__ = ["LARGEST_COST", "Process", "datagram_cost"]
+__all__ = ["Process"]
 
 EventT = TypeVar("EventT")
-
-#: Bytes of receive buffer that no datagram within an MTU of 1,500 takes more of.
-LARGEST_COST = 2304
 
 #: Datagrams that are read in one go, and from how many on the rate of it is told.
 _BATCH = 64
@@ -31,23 +28,6 @@ _COMMON = 150
 #: How often a timer may be due again at once. More is a machine that would keep its driver busy
 #: for good, and made-up time from going on.
 _SPINS = 1_000
-
-#: Bytes of receive buffer, by the largest payload over IPv4 that takes no more: what SO_MEMINFO
-#: says on the loopback interface of Linux 6.18. The headers of IPv6 leave room for 12 bytes less.
-_COSTS = ((197, 832), (645, 1280))
-_IPV6_LESS = 12
-
-
-def datagram_cost(size: int, family: int = Family.IPV4) -> int:
-    """Bytes of receive buffer that a payload of ``size`` bytes takes until it is read.
-
-    More than the payload: the system's buffers come in few sizes and have a head of their own.
-    """
-    needed = size + _IPV6_LESS if family == 6 else size
-    for limit, cost in _COSTS:
-        if needed <= limit:
-            return cost
-    return LARGEST_COST
 
 
 class _Socket:
@@ -86,7 +66,7 @@ class _Socket:
         )
         fate = Fate.RECEIVED
         if process.is_reading or process.busy_until > now:
-            cost = datagram_cost(len(flight.payload), flight.version)
+            cost = flight.cost
             if self._used + cost <= reader.link.buffer:
                 self._used += cost
                 self._waiting += 1
@@ -285,17 +265,21 @@ class Process(Generic[EventT]):
         if self._postponed(self._read, None):
             return
         now = self._timeline.now
-        reader = next((r for r in self._readers.values() if r.queue), None)
-        if reader is None:
+        for reader in self._readers.values():
+            if reader.queue:
+                break
+        else:
             self.is_reading = False
             self._handle_due()
             return
-        # The next time it is the next interface's turn.
-        index = reader.link.interface.index
-        self._readers[index] = self._readers.pop(index)
+        if len(self._readers) > 1:
+            # The next time it is the next interface's turn.
+            index = reader.link.interface.index
+            self._readers[index] = self._readers.pop(index)
         datagrams = []
+        take = reader.queue.popleft
         for _count in range(min(_BATCH, len(reader.queue))):
-            socket, cost, datagram = reader.queue.popleft()
+            socket, cost, datagram = take()
             socket.read(cost)
             datagrams.append(datagram)
         self.busy_until = now + len(datagrams) * reader.link.read_time
