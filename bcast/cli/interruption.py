@@ -41,6 +41,8 @@ class Stopped:
                 f"can't wait for signals: {error.strerror}", open_files_advice()
             ) from error
         self._writing.setblocking(False)
+        #: The signal that came first; None before one.
+        self.number: int | None = None
         self._set = False
         self._breaks = False
         self._then: Callable[[], None] | None = None
@@ -48,9 +50,11 @@ class Stopped:
     def is_set(self) -> bool:
         return self._set
 
-    def set(self) -> None:
+    def set(self, number: int | None = None) -> None:
         """Called by the signal handlers; only does what is safe at any moment."""
         again, self._set = self._set, True
+        if not again:
+            self.number = number
         try:
             self._writing.send(b"\0")
         except OSError:
@@ -99,6 +103,10 @@ class Stopped:
     def fileno(self) -> int:
         return self._reading.fileno()
 
+    def quieten(self) -> None:
+        """Lets ``fileno()`` be readable no more, for whoever has seen it and isn't done yet."""
+        self._reading.recv(1)
+
     def close(self) -> None:
         self._reading.close()
         self._writing.close()
@@ -111,7 +119,7 @@ def interruptible() -> Iterator[Stopped]:
     before = {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, lambda _number, _frame: stopped.set())
+            before[number] = signal.signal(number, lambda number, _frame: stopped.set(number))
         if sys.platform != "win32":
             before[signal.SIGALRM] = signal.signal(
                 signal.SIGALRM, lambda _number, _frame: stopped.break_off()

@@ -22,10 +22,14 @@ __all__ = [
     "Quiet",
     "Realm",
     "Verbose",
+    "check_seconds",
     "family_of",
     "is_given",
     "keyring_of",
 ]
+
+# Seconds that are waited for at most: a day.
+_LONGEST = 86_400.0
 
 Interfaces = Annotated[
     list[str] | None,
@@ -68,6 +72,12 @@ KeyFile = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="JSON Lines on standard output.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Results only.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+
+
+def check_seconds(seconds: float | None, option: str) -> None:
+    """Raises `ArgumentError` unless so many seconds can be waited for: 0 to those of a day."""
+    if seconds is not None and not 0 <= seconds <= _LONGEST:
+        raise ArgumentError(f"{option} {seconds:g} can't be", "use 0 to 86400 seconds (a day)")
 
 
 def family_of(four: bool, six: bool) -> Family | None:
