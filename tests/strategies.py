@@ -26,6 +26,7 @@ from bcast.datagram import (
     IPAddress,
     Kind,
 )
+from bcast.device import Device, Sighting
 from bcast.messages import (
     Announcement,
     Attributes,
@@ -50,6 +51,7 @@ __all__ = [
     "beats",
     "datagrams",
     "destination_addresses",
+    "devices",
     "endpoints",
     "families",
     "goodbyes",
@@ -455,3 +457,30 @@ def keyrings(draw: DrawFn) -> Keyring:
         )
     )
     return Keyring(keys, draw(st.sampled_from(sorted(keys))))
+
+
+@st.composite
+def sightings(draw: DrawFn) -> Sighting:
+    """Where a device was heard."""
+    name = draw(interface_names)
+    endpoint = draw(endpoints(name))
+    latency = draw(st.none() | st.floats(0, 60))
+    heard = draw(st.integers(0, 2**62))
+    index = draw(st.integers(1, 2**31 - 1))
+    return Sighting(name, index, endpoint.address, endpoint.port, "bcast", latency, heard)
+
+
+@st.composite
+def devices(draw: DrawFn) -> Device:
+    """A device, as a hostile peer could make one."""
+    service = draw(services())
+    number = draw(st.integers(0, 255))
+    return Device(
+        draw(st.binary(min_size=16, max_size=16)).hex() + (f"/{number}" if number else ""),
+        service.name,
+        service.type,
+        service.port,
+        service.attributes,
+        tuple(draw(st.lists(sightings(), max_size=4))),
+        probes_answered=draw(st.integers(0, 9)),
+    )
