@@ -1,0 +1,127 @@
+"""Keeps a machine going for a command: until a signal, or for some time.
+
+The driver runs in the one thread that there is, so that nothing is waited for but datagrams,
+timers and signals, and no thread has to be started before the first datagram leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from bcast.cli.interruption import Stopped
+from bcast.cli.output import LOOK, Output, interface_object
+from bcast.domain import Domain
+from bcast.driver import Driver
+
+if TYPE_CHECKING:
+    from bcast.channels import Notice
+    from bcast.datagram import Family
+    from bcast.machine import Machine
+
+__all__ = ["begin", "driving", "turns"]
+
+EventT = TypeVar("EventT")
+
+# Seconds in which the first answers come, before anything else takes our time: how long they
+# took is told by when we get to them.
+_FIRST = 0.005
+
+
+@contextmanager
+def driving(
+    stopped: Stopped,
+    machine: Machine[EventT],
+    domain: Domain,
+    interfaces: Sequence[str] | None,
+    exclude: Sequence[str] | None,
+    family: Family | None,
+) -> Iterator[Driver[EventT]]:
+    """The machine on the selected interfaces; a signal is something that it wakes up for."""
+    with Driver(
+        machine,
+        port=domain.port,
+        groups=domain.groups,
+        broadcast=domain.broadcast,
+        interfaces=interfaces or None,
+        exclude=exclude or None,
+        family=family,
+    ) as driver:
+        driver.watch(stopped.fileno(), lambda now: stopped.quieten())
+        yield driver
+
+
+def begin(output: Output, driver: Driver[EventT], doing: str) -> None:
+    """Says what is done on which interfaces, and what about the others."""
+    end = driver.now() + _FIRST
+    while (left := end - driver.now()) > 0:
+        driver.wait(left)
+    names = ", ".join(state.interface.name for state in driver.states)
+    output.remark(f"{doing} on {names}; Ctrl-C ends")
+    if output.as_json:
+        for chosen in driver.selection.chosen:
+            output.result("", interface_object(chosen, "present"))
+    for skipped in driver.selection.skipped:
+        output.skipped(skipped.interface, skipped.reason)
+    _tell_changes(output, driver)
+
+
+def turns(
+    output: Output,
+    driver: Driver[EventT],
+    stopped: Stopped,
+    *,
+    timeout: float | None = None,
+    pace: float | None = None,
+    attentive: bool = True,
+) -> Iterator[float]:
+    """The time, at once and after each thing that happens, until stopped or ``timeout`` seconds.
+
+    At least every ``pace`` seconds. ``attentive``: raises BrokenPipeError when nobody reads the
+    results any more, which takes a look a second.
+    """
+    now = driver.now()
+    end = None if timeout is None else now + timeout
+    watched = attentive and output.is_pipe()
+    look = now + LOOK
+    while not stopped.is_set():
+        # Whoever reads the results may stop reading, while we are being told to end.
+        with stopped.breaking():
+            yield now
+        now = driver.now()
+        if end is not None and now >= end:
+            return
+        moments = [end, look if watched else None, None if pace is None else now + pace]
+        left = [moment - now for moment in moments if moment is not None]
+        driver.wait(min(left, default=None))
+        _tell_changes(output, driver)
+        now = driver.now()
+        if watched and now >= look:
+            output.check_reader()
+            look = now + LOOK
+    with stopped.breaking():
+        yield now
+
+
+def _tell_changes(output: Output, driver: Driver[EventT]) -> None:
+    for notice in driver.changes():
+        _tell(output, notice)
+
+
+def _tell(output: Output, notice: Notice) -> None:
+    from bcast.channels import InterfaceFailed
+    from bcast.interfaces import InterfaceAdded, InterfaceRemoved
+
+    if isinstance(notice, InterfaceFailed):
+        event = {
+            "event": "failed",
+            "interface": notice.interface.name,
+            "error": notice.error.error,
+            "advice": str(notice.error),
+        }
+        output.event(notice.sentence, event)
+        return
+    kinds = {InterfaceAdded: "added", InterfaceRemoved: "removed"}
+    change = kinds.get(type(notice), "changed")
+    output.event(notice.sentence, interface_object(notice.interface, change))
