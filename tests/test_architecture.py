@@ -40,7 +40,7 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
 EDGES = 4
 
 #: Who may import what isn't Python's own: where else it would be paid for, or be missing.
-THIRD_PARTY = {"typer": "cli/", "ifaddr": "interfaces/", "psutil": "interfaces/"}
+THIRD_PARTY = {"typer": "cli/", "rich": "cli/", "ifaddr": "interfaces/", "psutil": "interfaces/"}
 
 #: What nobody imports: tests have no place in the library.
 BANNED = {"pytest", "_pytest", "hypothesis", "tests"}

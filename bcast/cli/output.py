@@ -47,6 +47,11 @@ class Output:
         else:
             self.write(sanitize(line) + "\n")
 
+    def is_live(self) -> bool:
+        """Whether people watch the results on a terminal where they can be drawn over."""
+        dumb = os.environ.get("TERM") in ("dumb", "unknown")
+        return not self.as_json and sys.stdout.isatty() and not dumb
+
     def is_pipe(self) -> bool:
         """Whether a program reads the results, which may end before we do."""
         mode = os.fstat(sys.stdout.fileno()).st_mode

@@ -1,0 +1,242 @@
+"""``bcast discover``."""
+
+import sys
+from contextlib import ExitStack
+from random import SystemRandom
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bcast.cli.devices import (
+    counts_object,
+    counts_parts,
+    device_object,
+    in_order,
+    table_lines,
+)
+from bcast.cli.driving import begin, driving, turns
+from bcast.cli.interruption import Stopped, interruptible
+from bcast.cli.matching import Matcher
+from bcast.cli.options import (
+    Exclude,
+    Interfaces,
+    IPv4Only,
+    IPv6Only,
+    Json,
+    KeyFile,
+    Quiet,
+    Realm,
+    Verbose,
+    check_seconds,
+    family_of,
+    keyring_of,
+)
+from bcast.cli.output import Output
+from bcast.cli.show import sanitize
+from bcast.device import Device, DeviceEvent, Removed
+from bcast.discovery.prober import Prober
+from bcast.domain import Domain
+from bcast.errors import ArgumentError
+from bcast.messages import check_type
+
+if TYPE_CHECKING:
+    from bcast.cli.table import LiveTable
+    from bcast.driver import Driver
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False)
+
+# So many devices are named with how often each answered; of more, the range is said.
+_NAMED = 8
+
+# Seconds between frames of the table, at most.
+_PACE = 0.25
+
+
+@app.command(
+    epilog="Examples:"
+    "\n\nbcast discover"
+    "\n\nbcast discover _lamp --expect 3 --timeout 10"
+    "\n\nbcast discover --match 'name=lamp-*' --match fw=1.4 --json"
+    "\n\nbcast discover --match name=lamp-1 --gone --timeout 120"
+)
+def discover(
+    types: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TYPE]...", help="Only of these types.", show_default=False),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("-t", "--timeout", metavar="S", help="Search for S seconds.")
+    ] = 2.0,
+    expect: Annotated[
+        int | None,
+        typer.Option(
+            "--expect",
+            metavar="N",
+            help="End as soon as N are found; fewer are a failure.",
+            show_default=False,
+        ),
+    ] = None,
+    match: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--match",
+            metavar="KEY=GLOB",
+            help="Only those; repeatable, all must hold. KEY: name, type, id, protocol, address,"
+            " interface or an attribute.",
+            show_default=False,
+        ),
+    ] = None,
+    gone: Annotated[
+        bool,
+        typer.Option(
+            "--gone",
+            help="Succeed once there is none (seen at once after a goodbye, else after three"
+            " silent beats).",
+        ),
+    ] = False,
+    realm: Realm = "",
+    key_file: KeyFile = None,
+    interface: Interfaces = None,
+    exclude: Exclude = None,
+    four: IPv4Only = False,
+    six: IPv6Only = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Search for devices, and show each with its addresses."""
+    family = family_of(four, six)
+    check_seconds(timeout, "--timeout")
+    if expect is not None and expect < 1:
+        raise ArgumentError(f"can't expect {expect} devices", "use --expect 1 or more, or --gone")
+    if expect is not None and gone:
+        raise ArgumentError("--expect and --gone exclude each other", "give one of them")
+    wanted = tuple(check_type(type) for type in types or ())
+    matches = Matcher(match or ())
+    output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
+    domain = Domain(realm, keyring=keyring_of(key_file, output.remark))
+    prober = Prober(random=SystemRandom(), domain=domain, types=wanted, watch=gone, all_paths=True)
+    search = _Search(output, prober, matches, expect, gone)
+    with interruptible() as stopped, ExitStack() as opened:
+        table = opened.enter_context(_table()) if output.is_live() else None
+        with driving(stopped, prober, domain, interface, exclude, family) as driver:
+            begin(output, driver, f"searching for {timeout:g} s")
+            search.run(driver, stopped, timeout, table)
+            opened.close()
+            devices = search.devices
+            with stopped.breaking():
+                search.show(devices)
+                search.summarise(devices, driver)
+    if stopped.number is not None:
+        raise typer.Exit(128 + stopped.number)
+    if bool(devices) if gone else len(devices) < (expect or 1):
+        raise typer.Exit(1)
+
+
+def _table() -> "LiveTable":
+    from bcast.cli.table import LiveTable
+
+    return LiveTable()
+
+
+class _Search:
+    """One search: what matches, when it is over, and what is said at the end."""
+
+    def __init__(
+        self, output: Output, prober: Prober, matches: Matcher, expect: int | None, gone: bool
+    ) -> None:
+        self._output = output
+        self._prober = prober
+        self._matches = matches
+        self._expect = expect
+        self._gone = gone
+        #: Those that match, as far as their events tell.
+        self._there: set[str] = set()
+
+    @property
+    def devices(self) -> list[Device]:
+        """All that match."""
+        return in_order(filter(self._matches, self._prober.devices))
+
+    def run(
+        self,
+        driver: "Driver[Any]",
+        stopped: Stopped,
+        timeout: float,
+        table: "LiveTable | None",
+    ) -> None:
+        """Searches until the time is up, or it is known how it ends."""
+        pace = None if table is None else _PACE
+        for now in turns(self._output, driver, stopped, timeout=timeout, pace=pace):
+            while (event := self._prober.next_event()) is not None:
+                if self._note(event) and table is not None:
+                    table.note(event, now)
+            if table is not None:
+                table.show(lambda: self.devices, self._status, now)
+            if self._is_over():
+                return
+
+    def _note(self, event: DeviceEvent) -> bool:
+        """Takes an event in; returns whether the device matches or did."""
+        device = event.device
+        before = device.id in self._there
+        if not isinstance(event, Removed) and self._matches(device):
+            self._there.add(device.id)
+            return True
+        self._there.discard(device.id)
+        return before
+
+    def _is_over(self) -> bool:
+        if self._gone:
+            # Nobody is gone before all were asked who is there.
+            return not self._there and self._prober.quiet
+        return self._expect is not None and len(self._there) >= self._expect
+
+    def _status(self) -> str:
+        probes = self._prober.statistics.probes
+        return f"{len(self._there)} found with {probes} probes; Ctrl-C ends"
+
+    def show(self, devices: list[Device]) -> None:
+        output = self._output
+        if output.as_json:
+            for device in devices:
+                output.result("", device_object("found", device))
+            return
+        lines = table_lines(devices, details=output.verbose) if devices else []
+        if not self._gone:
+            output.write("".join(f"{line}\n" for line in lines))
+        elif lines:
+            # What is left isn't what was asked for.
+            print("still there:", *map(sanitize, lines), sep="\n", file=sys.stderr)
+
+    def summarise(self, devices: list[Device], driver: "Driver[Any]") -> None:
+        statistics, traffic = self._prober.statistics, driver.traffic
+        others = len(self._prober.devices) - len(devices)
+        event = {
+            "event": "summary",
+            "found": len(devices),
+            "not_matching": others,
+            **counts_object(statistics, traffic),
+        }
+        parts = [f"{len(devices)} found with {statistics.probes} probes"]
+        if others:
+            parts[0] += f", {others} that don't match"
+        if devices:
+            parts.append(_answered(devices))
+        parts += counts_parts(statistics, traffic)
+        self._output.event("; ".join(parts), event)
+
+
+def _answered(devices: list[Device]) -> str:
+    """How often each device answered."""
+    counts = sorted(device.probes_answered for device in devices)
+    least, most = counts[0], counts[-1]
+    if len(devices) <= _NAMED:
+        each = ", ".join(f"{device.name} {device.probes_answered}" for device in devices)
+        return f"probes answered: {each}"
+    if least == most:
+        return f"probes answered: {least} each"
+    middle = counts[len(counts) // 2]
+    return f"probes answered: {least} to {most} each, half of them {middle} or fewer"
