@@ -5,12 +5,13 @@ would be, with .pyc files. In it, and in a namespace that has only ``lo`` and on
 the programs take turns; each is run twice before it counts. CPU time is what wait4(2) says.
 
 - ``import bcast``, and with a first value of it used, against ``python -c pass``;
-- ``bcast --version``, ``interfaces``, ``send`` and ``listen`` against a trivial application of
-  the same typer: two commands, one of which prints a word. Its module is compiled and its script
-  made like bcast's.
+- ``bcast --version``, ``interfaces``, ``send``, ``listen``, ``discover``, ``watch`` and
+  ``announce`` against a trivial application of the same typer: two commands, one of which prints a
+  word. Its module is compiled and its script made like bcast's.
 
 ``listen`` ends with its first datagram (``--count 1``); at the other end of the cable one is sent
-every millisecond, so that hardly any of its time is waiting for one.
+every millisecond, so that hardly any of its time is waiting for one. ``discover`` and ``watch``
+end when they have sent their first probe, ``announce`` after its first announcement.
 """
 
 from __future__ import annotations
@@ -81,6 +82,14 @@ _PROGRAMS = (
     _Program("bcast interfaces", ("bcast", "interfaces"), _APP, at_most(1.35)),
     _Program("bcast send hello", ("bcast", "send", "hello"), _APP, at_most(1.35)),
     _Program("bcast listen --count 1", ("bcast", "listen", "-c", "1"), _APP, at_most(1.35)),
+    _Program("bcast discover", ("bcast", "discover", "--gone", "-t", "0"), _APP, at_most(1.8)),
+    _Program("bcast watch", ("bcast", "watch", "-t", "0"), _APP, at_most(1.8)),
+    _Program(
+        "bcast announce",
+        ("bcast", "announce", "lamp", "_lamp", "-p", "80", "-t", "0.1"),
+        _APP,
+        at_most(1.8),
+    ),
 )
 
 
