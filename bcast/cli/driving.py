@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from bcast.cli.interruption import Stopped
+from bcast.cli.notices import tell
 from bcast.cli.output import LOOK, Output, interface_object
 from bcast.domain import Domain
 from bcast.driver import Driver
 
 if TYPE_CHECKING:
-    from bcast.channels import Notice
     from bcast.datagram import Family
     from bcast.machine import Machine
 
@@ -106,22 +106,4 @@ def turns(
 
 def _tell_changes(output: Output, driver: Driver[EventT]) -> None:
     for notice in driver.changes():
-        _tell(output, notice)
-
-
-def _tell(output: Output, notice: Notice) -> None:
-    from bcast.channels import InterfaceFailed
-    from bcast.interfaces import InterfaceAdded, InterfaceRemoved
-
-    if isinstance(notice, InterfaceFailed):
-        event = {
-            "event": "failed",
-            "interface": notice.interface.name,
-            "error": notice.error.error,
-            "advice": str(notice.error),
-        }
-        output.event(notice.sentence, event)
-        return
-    kinds = {InterfaceAdded: "added", InterfaceRemoved: "removed"}
-    change = kinds.get(type(notice), "changed")
-    output.event(notice.sentence, interface_object(notice.interface, change))
+        tell(output, notice)

@@ -10,6 +10,7 @@ import typer
 
 from bcast import __version__
 from bcast.cli.interruption import Interrupted, Stopped, interruptible
+from bcast.cli.notices import tell
 from bcast.cli.options import (
     Exclude,
     Interfaces,
@@ -31,7 +32,6 @@ from bcast.errors import ArgumentError
 
 if TYPE_CHECKING:
     from bcast.capture import CaptureWriter
-    from bcast.channels import Notice
     from bcast.counts import Statistics
     from bcast.receiver import Receiver
     from bcast.sockets.batch import Batch
@@ -242,7 +242,7 @@ class _Listening:
                 times.append(now + LOOK)
             batches = self._receiver.read(max(0.0, min(times) - now) if times else None)
             for notice in self._receiver.changes():
-                _tell(self._output, notice)
+                tell(self._output, notice)
             now = monotonic()
             with self._stopped.breaking():
                 self._take(batches, count)
@@ -292,31 +292,9 @@ def _begin(output: Output, receiver: "Receiver") -> None:
     for skipped in receiver.selection.skipped:
         output.skipped(skipped.interface, skipped.reason)
     for notice in receiver.changes():
-        _tell(output, notice)
+        tell(output, notice)
     for name, counts in receiver.statistics.interfaces.items():
         output.detail(f"{name}: a receive buffer of {counts.buffer} bytes was granted")
-
-
-def _tell(output: Output, notice: "Notice") -> None:
-    from bcast.channels import InterfaceFailed, InterfaceReady
-    from bcast.interfaces import InterfaceAdded, InterfaceRemoved
-
-    if isinstance(notice, InterfaceFailed):
-        event = {
-            "event": "failed",
-            "interface": notice.interface.name,
-            "error": notice.error.error,
-            "advice": str(notice.error),
-        }
-        output.event(notice.sentence, event)
-        return
-    if isinstance(notice, InterfaceReady):
-        name = notice.interface.name
-        output.event(notice.sentence, {"event": "ready", "interface": name, "port": notice.port})
-        return
-    kinds = {InterfaceAdded: "added", InterfaceRemoved: "removed"}
-    change = kinds.get(type(notice), "changed")
-    output.event(notice.sentence, interface_object(notice.interface, change))
 
 
 def _finish(writer: "CaptureWriter", statistics: "Statistics") -> None:
