@@ -6,14 +6,27 @@ import json
 import os
 import re
 import subprocess
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bcast.cli.devices import device_object, event_object
 from bcast.cli.messages import message_object
 from bcast.cli.output import interface_object
 from bcast.cli.show import JsonFormat
+from bcast.device import (
+    Added,
+    Cause,
+    Changed,
+    Device,
+    DeviceEvent,
+    Removed,
+    Restarted,
+    Sighting,
+    Suspect,
+)
 from bcast.messages import Announcement, Beat, Goodbye, Header, Probe, Query, Reply, Service
 from bcast.wire import encode
 from tests.command import COMMAND, PATIENCE, environment, free_port
@@ -24,6 +37,9 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "json.md"
 if not DOCUMENT.exists():
     pytest.skip("docs/json.md isn't here", allow_module_level=True)
 
+LAMP = Device(
+    "00" * 16, "lamp", "_lamp", 80, {}, (Sighting("eth0", 2, IPv4Address("10.9.1.7"), 4),)
+)
 HEADER = Header(bytes(16), 1, 2)
 MESSAGES = (
     Probe(HEADER, 1),
@@ -35,17 +51,29 @@ MESSAGES = (
 )
 
 
-def rows(section: str) -> list[list[str]]:
-    """The cells of a section's table."""
+def tables(section: str) -> list[list[list[str]]]:
+    """The rows of cells of each of a section's tables."""
     text = DOCUMENT.read_text(encoding="utf-8")
     found = re.search(rf"^## `{section}`\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
     assert found is not None
-    lines = [line for line in found[1].splitlines() if line.startswith("| `")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    blocks = [
+        block.splitlines() for block in found[1].strip().split("\n\n") if block.startswith("| ")
+    ]
+    return [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:])]
+        for lines in blocks
+    ]
 
 
-def names(section: str) -> set[str]:
-    return {name for row in rows(section) for name in re.findall("`([a-z_]+)`", row[0])}
+def rows(section: str) -> list[list[str]]:
+    """The rows of a section's first table."""
+    return tables(section)[0][1:]
+
+
+def names(section: str, heading: str = "name") -> set[str]:
+    """The names in the table of a section that has this heading."""
+    (table,) = [one for one in tables(section) if one[0][0] == heading]
+    return {name for row in table[1:] for name in re.findall("`([a-z_]+)`", row[0])}
 
 
 def told(line: str) -> dict[str, Any]:
@@ -98,3 +126,56 @@ def test_a_summary() -> None:
     assert set(summary) == names("summary")
     (cells,) = [cells for cells in rows("summary") if cells[0] == "`interfaces`"]
     assert set(summary["interfaces"]["lo"]) == set(re.findall("`([a-z_]+)`", cells[1]))
+
+
+# --- devices
+
+
+def run(*args: str, status: int = 0) -> list[dict[str, Any]]:
+    """What a command prints on the loopback interface."""
+    done = subprocess.run(
+        [*COMMAND, *args, "-i", "lo", "-4", "--realm", f"json-{os.getpid()}", "--json"],
+        env={**os.environ, **environment()},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    return found
+
+
+def test_a_device() -> None:
+    event = device_object("found", LAMP)
+    assert event.pop("event") == "found"
+    assert set(event) == names("found")
+    assert set(event["sightings"][0]) == names("sightings")
+
+
+def test_what_happens_to_a_device() -> None:
+    happened: tuple[DeviceEvent, ...] = (
+        Added(LAMP), Changed(LAMP, ("port",)), Suspect(LAMP), Restarted(LAMP),
+        Removed(LAMP, Cause.PATH),
+    )  # fmt: skip
+    own = {"changed": {"changed"}, "removed": {"cause"}}
+    for one in happened:
+        event = event_object(one, 0)
+        name = event.pop("event")
+        assert set(event) == names("added") - {"changed", "cause"} | own.get(name, set())
+
+
+def test_the_summary_of_a_search() -> None:
+    search = names("summary", "name of a search")
+    happened = {"added", "changed", "suspect", "restarted", "removed"}
+    *_, summary = run("discover", "-t", "0", status=1)
+    assert set(summary) - {"event"} == search - happened
+    *_, summary = run("watch", "-t", "0")
+    assert set(summary) - {"event"} == search - {"not_matching"}
+
+
+def test_an_announcement() -> None:
+    told = run("announce", "lamp", "_lamp", "-p", "80", "-t", "0")
+    (announced,) = [event for event in told if event["event"] == "announced"]
+    assert set(announced) - {"event"} == names("announced")
+    assert set(told[-1]) - {"event"} == names("summary", "name of a peer")
