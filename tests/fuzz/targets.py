@@ -7,6 +7,7 @@ from collections.abc import Callable
 from bcast.errors import DecodeError
 from bcast.messages import Message
 from bcast.wire import MAX_DATAGRAM, Decoder, Reason, decode, encode
+from tests.fuzz.machines import run_script
 
 __all__ = ["TARGETS", "check_decode"]
 
@@ -40,4 +41,7 @@ def check_decode(payload: bytes) -> Message | None:
 
 
 #: By the name on the command line.
-TARGETS: dict[str, Callable[[bytes], object]] = {"decode": check_decode}
+TARGETS: dict[str, Callable[[bytes], object]] = {
+    "decode": check_decode,
+    "machines": run_script,
+}
