@@ -22,7 +22,6 @@ from tests.command import (
     any_lab,
     environment,
     events,
-    eventually,
     run_bcast,
     start_bcast,
     two_networks,
@@ -167,14 +166,14 @@ def test_nothing_is_done_between_two_beats(lan: Lan) -> None:
         assert slept() == before
 
 
-def test_it_is_found_while_nobody_reads_what_it_says(lan: Lan) -> None:
+def test_it_is_found_though_nobody_reads_what_it_says_any_more(lan: Lan) -> None:
     with lan.b.start(
-        ["sh", "-c", '"$@" | head -n 1', "sh", *COMMAND, *LAMP, "--json", "--realm", "deaf"],
+        ["sh", "-c", '"$@" | head -n 3', "sh", *COMMAND, *LAMP, "--json", "--realm", "deaf"],
         env=environment(),
         capable=False,
     ) as running:
-        running.wait_for("interface")
-        eventually(lambda: found(lan, "--realm", "deaf", "-t", "0.3", status=0))
+        running.wait_for("announced")
+        assert found(lan, "--realm", "deaf", "--expect", "1")
 
 
 # --- bad input

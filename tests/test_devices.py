@@ -160,13 +160,13 @@ def test_a_hostile_name_is_shown_as_escapes() -> None:
 
 
 def statistics(
-    found: int = 3, missing: float | None = 0.0, rejected: dict[str, int] | None = None
+    missing: float | None = 0.0, rejected: dict[str, int] | None = None
 ) -> SearchStatistics:
-    return SearchStatistics(7, 1, 4, found, missing, 0, 0, rejected or {})
+    return SearchStatistics(7, 1, 4, 3, missing, 0, 0, rejected or {})
 
 
 @pytest.mark.parametrize(
-    ("found", "missing", "sentence"),
+    ("there", "missing", "sentence"),
     [
         (3, 0.0, "no sign that any is missing"),
         (3, 0.04, "no sign that any is missing"),
@@ -178,23 +178,23 @@ def statistics(
     ],
 )
 def test_the_estimate_claims_no_more_than_it_knows(
-    found: int, missing: float | None, sentence: str
+    there: int, missing: float | None, sentence: str
 ) -> None:
-    told = statistics(found, missing)
-    assert counts_parts(told, Traffic())[0] == sentence
+    told = statistics(missing)
+    assert counts_parts(there, told, Traffic())[0] == sentence
     known = None if "no telling" in sentence else missing
-    assert counts_object(told, Traffic())["estimated_missing"] == known
+    assert counts_object(there, told, Traffic())["estimated_missing"] == known
 
 
 def test_losses_are_told_apart() -> None:
     told = statistics(rejected={"realm": 2, "key": 1})
     traffic = Traffic(received=9, bytes=900, kernel_drops=5, lost=1)
-    assert counts_parts(told, traffic)[1:] == [
+    assert counts_parts(3, told, traffic)[1:] == [
         "kernel drops 5",
         "rejected 3 (1 key, 2 realm)",
         "not sent 1",
     ]
-    assert counts_object(told, traffic) == {
+    assert counts_object(3, told, traffic) == {
         "probes": 7,
         "queries": 1,
         "replies": 4,
@@ -207,6 +207,6 @@ def test_losses_are_told_apart() -> None:
         "kernel_drops": 5,
         "not_sent": 1,
     }
-    assert counts_parts(statistics(), Traffic())[1:] == ["kernel drops unknown", "rejected 0"]
+    assert counts_parts(3, statistics(), Traffic())[1:] == ["kernel drops unknown", "rejected 0"]
     full = SearchStatistics(7, 1, 4, 3, 0.0, 0, 8, {})
-    assert "no room for 8" in counts_parts(full, Traffic())
+    assert "no room for 8" in counts_parts(3, full, Traffic())

@@ -115,8 +115,8 @@ def announce(
     ):
         begin(output, driver, f"announcing {name} ({type})")
         _tell_announced(output, responder, service)
-        # Whoever reads what is said may leave: that is no reason not to be found any more. So
-        # nothing has to be done between two beats.
+        # It doesn't look whether anybody still reads what it says, so that there is nothing to do
+        # between two beats.
         try:
             for _ in turns(output, driver, stopped, timeout=timeout, attentive=False):
                 while (conflict := responder.next_event()) is not None:

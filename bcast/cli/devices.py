@@ -153,9 +153,9 @@ def event_line(event: DeviceEvent, time_ns: int) -> str:
     return f"{line}  ({event.cause})" if isinstance(event, Removed) else line
 
 
-def counts_object(statistics: SearchStatistics, traffic: Traffic) -> dict[str, Any]:
-    """What the summary of a search counts, besides devices."""
-    missing = statistics.estimated_missing if statistics.found else None
+def counts_object(there: int, statistics: SearchStatistics, traffic: Traffic) -> dict[str, Any]:
+    """What the summary of a search counts, when ``there`` devices answered and are there."""
+    missing = _missing(there, statistics)
     return {
         "probes": statistics.probes,
         "queries": statistics.queries,
@@ -171,10 +171,10 @@ def counts_object(statistics: SearchStatistics, traffic: Traffic) -> dict[str, A
     }
 
 
-def counts_parts(statistics: SearchStatistics, traffic: Traffic) -> list[str]:
+def counts_parts(there: int, statistics: SearchStatistics, traffic: Traffic) -> list[str]:
     """What of that people want to know."""
     drops = traffic.kernel_drops
-    parts = [_missing(statistics)]
+    parts = [_missing_sentence(_missing(there, statistics))]
     if statistics.refused:
         parts.append(f"no room for {statistics.refused}")
     parts.append(f"kernel drops {'unknown' if drops is None else drops}")
@@ -184,10 +184,14 @@ def counts_parts(statistics: SearchStatistics, traffic: Traffic) -> list[str]:
     return parts
 
 
-def _missing(statistics: SearchStatistics) -> str:
+def _missing(there: int, statistics: SearchStatistics) -> float | None:
+    """The estimate of who wasn't heard: there is none unless somebody was."""
+    return statistics.estimated_missing if there else None
+
+
+def _missing_sentence(missing: float | None) -> str:
     """What can be said about devices that are there and weren't found: no more than is known."""
-    missing = statistics.estimated_missing
-    if not statistics.found or missing is None:
+    if missing is None:
         return "no telling how many are missing"
     if missing < 0.05:
         return "no sign that any is missing"

@@ -213,19 +213,20 @@ class _Search:
 
     def summarise(self, devices: list[Device], driver: "Driver[Any]") -> None:
         statistics, traffic = self._prober.statistics, driver.traffic
-        others = len(self._prober.devices) - len(devices)
+        there = len(self._prober.devices)
+        others = there - len(devices)
         event = {
             "event": "summary",
             "found": len(devices),
             "not_matching": others,
-            **counts_object(statistics, traffic),
+            **counts_object(there, statistics, traffic),
         }
         parts = [f"{len(devices)} found with {statistics.probes} probes"]
         if others:
             parts[0] += f", {others} that don't match"
         if devices:
             parts.append(_answered(devices))
-        parts += counts_parts(statistics, traffic)
+        parts += counts_parts(there, statistics, traffic)
         self._output.event("; ".join(parts), event)
 
 

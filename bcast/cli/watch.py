@@ -122,12 +122,12 @@ def _summarise(
         "event": "summary",
         "found": there,
         **{name: counts[name] for name in names},
-        **counts_object(statistics, traffic),
+        **counts_object(there, statistics, traffic),
     }
     happened = ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
     parts = [
         f"{there} there now" + (f" ({happened})" if happened else ""),
         f"{statistics.probes} probes, {statistics.queries} queries",
-        *counts_parts(statistics, traffic),
+        *counts_parts(there, statistics, traffic),
     ]
     output.event("; ".join(parts), event)
