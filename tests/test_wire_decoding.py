@@ -245,13 +245,27 @@ def test_the_most_that_fits_is_accepted() -> None:
 def test_a_decoder_decodes_a_payload_that_comes_again_once() -> None:
     decoder = Decoder()
     payload, other = SAMPLES[0], SAMPLES[4]
-    first = decoder.decode(payload)
-    assert decoder.decode(payload) is first
-    assert decoder.decode(other) == decode(other)
+    first, second = decoder.decode(payload), decoder.decode(other)
+    assert first == decode(payload)
+    assert second == decode(other)
+    # As the probes of a prober that knows many come to many peers, interleaved.
+    assert [decoder.decode(one) for one in (payload, other) * 3] == [first, second] * 3
     again = decoder.decode(payload)
-    assert again == first
+    assert again is first
+    assert decoder.decode(other) is second
     # Equal is not the same: that it is equal would have to be found out.
     assert decoder.decode(bytes(bytearray(payload))) is not again
+
+
+def test_a_decoder_forgets_what_is_long_past() -> None:
+    decoder = Decoder()
+    payload = SAMPLES[0]
+    first = decoder.decode(payload)
+    for _ in range(1_000):
+        decoder.decode(bytes(bytearray(SAMPLES[4])))
+    again = decoder.decode(payload)
+    assert again == first
+    assert again is not first
 
 
 def test_a_decoder_rejects_again_what_it_rejected() -> None:

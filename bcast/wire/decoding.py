@@ -91,6 +91,10 @@ class Reason(enum.StrEnum):
 
 _TYPE = re.compile(rb"[a-z0-9_.-]{1,63}")
 
+#: Payloads that a `Decoder` remembers: the probes of a prober that knows 20,000 peers are 20 at a
+#: time, and what is answered to the first comes before the last has reached everybody.
+_REMEMBERED = 256
+
 #: Fields that follow the fixed part, by type and value.
 _Fields = list[tuple[int, bytes]]
 
@@ -126,25 +130,36 @@ def decode(payload: bytes) -> Message:
 
 
 class Decoder:
-    """`decode` for whom the same payload object comes many times over: it is decoded once."""
+    """`decode` for whom the same payload objects come many times over: each is decoded once.
 
-    __slots__ = ("_outcome", "_payload")
+    The last few are remembered, because a prober that knows many peers sends several probes at
+    once, which reach everybody interleaved with one another and with answers.
+    """
+
+    __slots__ = ("_recent",)
 
     def __init__(self) -> None:
-        self._payload: bytes | None = None
-        self._outcome: Message | DecodeError | None = None
+        # By the identity of the payload, which is kept so that no other object gets it.
+        self._recent: dict[int, tuple[bytes, Message | DecodeError]] = {}
 
     def decode(self, payload: bytes) -> Message:
         """As `bcast.wire.decode`."""
-        if payload is not self._payload or self._outcome is None:
-            self._payload = payload
-            try:
-                self._outcome = decode(payload)
-            except DecodeError as error:
-                self._outcome = error
-        if isinstance(self._outcome, DecodeError):
-            raise self._outcome.with_traceback(None)
-        return self._outcome
+        known = self._recent.get(id(payload))
+        outcome = known[1] if known is not None else self._decode_anew(payload)
+        if isinstance(outcome, DecodeError):
+            raise outcome.with_traceback(None)
+        return outcome
+
+    def _decode_anew(self, payload: bytes) -> Message | DecodeError:
+        outcome: Message | DecodeError
+        try:
+            outcome = decode(payload)
+        except DecodeError as error:
+            outcome = error
+        if len(self._recent) >= _REMEMBERED:
+            del self._recent[next(iter(self._recent))]
+        self._recent[id(payload)] = payload, outcome
+        return outcome
 
 
 def _reject(reason: Reason, why: str) -> NoReturn:
