@@ -51,6 +51,17 @@ def test_a_peer_that_was_off_for_long_is_no_loss() -> None:
     assert Hearing(0.0).loss == 0.0
 
 
+def test_before_beats_were_counted_losses_are_feared() -> None:
+    hearing = Hearing(0.0)
+    # Otherwise one in 15 of those who are checked first is given up where three in ten are lost.
+    assert (1 - 0.7**2) ** tries_for(hearing.feared_loss) < 0.001
+    for peer in range(100):
+        hearing.note_beat(peer / 10, since=None, interval=30.0)
+    assert (1 - 0.7**2) ** tries_for(hearing.feared_loss) < 0.001, "these say nothing"
+    listen(hearing, since=30.0, until=60.0, peers=100)
+    assert tries_for(hearing.feared_loss) == 4, "soon it is known that nothing is lost"
+
+
 def listen(hearing: Hearing, *, since: float, until: float, peers: int) -> None:
     """Beats of ``peers`` every 30 s each, evenly spread."""
     number = 0

@@ -557,7 +557,7 @@ def test_a_silent_peer_is_asked_and_removed() -> None:
     assert removed.cause is Cause.SILENCE
     assert removed.device.name == "lamp-1"
     assert bench.prober.devices == ()
-    assert len(bench.queries) == 4
+    assert len(bench.queries) == 14, "as long as it isn't known how much is lost"
     assert bench.now - died < 120.0
     assert bench.queries[0][1].known == 1
 
@@ -579,6 +579,7 @@ def test_a_peer_that_beats_every_second_is_missed_within_seconds() -> None:
     peer = Peer()
     peer.interval = 1
     bench, _ = found(peer)
+    bench.wait(5.0)
     assert bench.prober.devices == ()
 
 

@@ -25,8 +25,11 @@ _MOST_TRIES = 40
 _DEAF = 0.3
 _FEW = 8.0
 
-# Beats that an estimate of loss remembers.
+# Beats that an estimate of loss remembers; and what is supposed before any were counted: so many
+# that should have come, of which this share was lost.
 _MEMORY = 512.0
+_SUPPOSED = 32.0
+_SUPPOSED_LOSS = 0.2
 
 
 def silence(interval: float) -> float:
@@ -57,10 +60,17 @@ class Hearing:
         total = self._heard + self._missed
         return self._missed / total if total else 0.0
 
+    @property
+    def feared_loss(self) -> float:
+        """The same for who mustn't be mistaken: some is supposed until enough beats came."""
+        missed = self._missed + _SUPPOSED * _SUPPOSED_LOSS
+        return missed / (self._heard + self._missed + _SUPPOSED)
+
     def note_beat(self, now: float, *, since: float | None, interval: float) -> None:
         """A beat came; the one before it from the same peer came ``since`` seconds earlier."""
-        self._heard += 1
         if since is not None and interval > 0:
+            # The first beat of all says nothing: which one it is isn't known.
+            self._heard += 1
             # After a long silence it may have been stopped, or we: that isn't loss.
             missed = round(since / interval) - 1
             if 0 < missed <= _INTERVALS:

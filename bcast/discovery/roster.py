@@ -268,7 +268,9 @@ class Roster:
         path = peer.path(side.index)
         if path is None or self._inquiries.is_open(Purpose.GOODBYE, peer.id, side.index):
             return
-        tries = tries_for(side.hearing.loss)
+        hearing = side.hearing
+        # That it is gone was said in the one case, and is only feared in the other.
+        tries = tries_for(hearing.loss if purpose is Purpose.GOODBYE else hearing.feared_loss)
         known = peer.version or 0
         self._inquiries.ask(
             Inquiry(purpose, side.index, path.endpoint, tries=tries, id=peer.id, known=known), now
