@@ -83,17 +83,22 @@ def test_the_other_commands_work_on_any_machine(tmp_path: Path, path: dict[str, 
 
 
 @pytest.mark.kernel("a host with a loopback interface only")
-def test_the_program_runs(tmp_path: Path, path: dict[str, str]) -> None:
-    (program,) = blocks("python")
-    script = tmp_path / "program.py"
-    script.write_text(program)
+def test_the_programs_run(tmp_path: Path, path: dict[str, str]) -> None:
+    finding, receiving = blocks("python")
+    assert run_program(finding, tmp_path, path).splitlines() == [
+        "lamp-1 80 1.4 127.0.0.1",
+        "Added lamp-1",
+    ]
+    name, source, payload, ttl, drops = run_program(receiving, tmp_path, path).split()
+    assert (name, payload, ttl, drops) == ("lo", "b'hello'", "64", "0")
+    assert source.startswith("127.0.0.1:")
+
+
+def run_program(program: str, folder: Path, path: dict[str, str]) -> str:
+    """What a program prints on a host of its own."""
+    (folder / "program.py").write_text(program)
     with any_lab() as lab:
-        said = in_folder(
-            lab.host("alone"), tmp_path, f"{sys.executable} -W error program.py", path
-        )
-        name, source, payload, ttl, drops = said.split()
-        assert (name, payload, ttl, drops) == ("lo", "b'hello'", "64", "0")
-        assert source.startswith("127.0.0.1:")
+        return in_folder(lab.host("alone"), folder, f"{sys.executable} -W error program.py", path)
 
 
 def likeness(text: str) -> list[str]:
