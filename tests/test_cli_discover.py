@@ -19,6 +19,8 @@ from tests.command import (
     environment,
     events,
     in_shell,
+    pause,
+    proceed,
     run_bcast,
     start_bcast,
     two_networks,
@@ -207,6 +209,29 @@ def test_nobody_is_gone_at_once(lan: Lan, lamp: Running) -> None:
     # But nobody is gone before there was time to answer.
     done = run_bcast(lan.a, "discover", "--gone", "--match", "name=lamp-1", "-t", "1", status=1)
     assert "still there:" in done.stderr
+
+
+def test_whoever_takes_time_to_answer_is_not_gone(lan: Lan) -> None:
+    args = ("--realm", "slow", "--gone", "-t", "3")
+    with announcing(lan.b, "slow", "_slow", "--realm", "slow") as slow:
+        pause(slow)
+        with start_bcast(lan.a, "discover", *args, until="searching") as running:
+            time.sleep(0.4)
+            proceed(slow)
+            assert running.wait() == 1
+            assert "still there:" in running.errors()
+
+
+def test_whoever_falls_silent_is_gone(lan: Lan) -> None:
+    realm = ("--realm", "silent")
+    with announcing(lan.b, "mute", "_mute", *realm, "--interval", "1") as mute:
+        args = ("discover", *realm, "--gone", "-t", "60", "--json")
+        with start_bcast(lan.a, *args, until="searching") as running:
+            time.sleep(1.5)
+            assert running.status is None
+            mute.kill()
+            assert running.wait(timeout=20) == 0
+            assert events(running.output())[-1]["queries"] >= 4
 
 
 @pytest.mark.parametrize("stop", ["interrupt", "terminate"])

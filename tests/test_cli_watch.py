@@ -120,7 +120,8 @@ def test_only_types_that_are_asked_for(lan: Lan) -> None:
 
 def test_whoever_reads_it_has_had_enough(lan: Lan) -> None:
     running = lan.a.start(
-        ["sh", "-c", '"$@" | head -n 1', "sh", *COMMAND, "watch", "--json"],
+        # Two interfaces and a skipped one: then nothing happens.
+        ["sh", "-c", '"$@" | head -n 3', "sh", *COMMAND, "watch", "--json", "--realm", "calm"],
         env=environment(),
         capable=False,
     )

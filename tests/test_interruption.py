@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import sys
 
@@ -26,6 +27,17 @@ def test_a_signal_is_noted_and_what_was_set_before_comes_back() -> None:
         assert stopped.is_set()
         assert called == [1]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_which_signal_came_is_noted_and_told_once_to_whoever_waits() -> None:
+    with interruptible() as stopped:
+        assert stopped.number is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopped.number == signal.SIGTERM
+        assert select.select([stopped], [], [], 0)[0]
+        stopped.quieten()
+        assert not select.select([stopped], [], [], 0)[0]
+        assert stopped.is_set()
 
 
 def test_too_many_open_files_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

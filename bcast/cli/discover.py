@@ -50,6 +50,10 @@ app = typer.Typer(add_completion=False)
 # So many devices are named with how often each answered; of more, the range is said.
 _NAMED = 8
 
+# Seconds until nobody's answer means that nobody is there: stations of a wireless network that
+# save power are woken for what goes to a group only a few times a second.
+_SURE = 1.0
+
 # Seconds between frames of the table, at most.
 _PACE = 0.25
 
@@ -154,6 +158,7 @@ class _Search:
         self._gone = gone
         #: Those that match, as far as their events tell.
         self._there: set[str] = set()
+        self._sure = 0.0
 
     @property
     def devices(self) -> list[Device]:
@@ -169,13 +174,16 @@ class _Search:
     ) -> None:
         """Searches until the time is up, or it is known how it ends."""
         pace = None if table is None else _PACE
+        if self._gone:
+            self._sure = driver.now() + _SURE
+            pace = pace or _SURE
         for now in turns(self._output, driver, stopped, timeout=timeout, pace=pace):
             while (event := self._prober.next_event()) is not None:
                 if self._note(event) and table is not None:
                     table.note(event, now)
             if table is not None:
                 table.show(lambda: self.devices, self._status, now)
-            if self._is_over():
+            if self._is_over(now):
                 return
 
     def _note(self, event: DeviceEvent) -> bool:
@@ -188,10 +196,10 @@ class _Search:
         self._there.discard(device.id)
         return before
 
-    def _is_over(self) -> bool:
+    def _is_over(self, now: float) -> bool:
         if self._gone:
-            # Nobody is gone before all were asked who is there.
-            return not self._there and self._prober.quiet
+            # Nobody is gone before all were asked who is there, and had time to answer.
+            return not self._there and now >= self._sure and self._prober.quiet
         return self._expect is not None and len(self._there) >= self._expect
 
     def _status(self) -> str:
