@@ -107,6 +107,17 @@ def test_a_flood_of_changes_is_no_flood_of_questions() -> None:
     assert times[-1] < 5.0
 
 
+def test_many_who_are_dead_keep_nobody_from_being_asked() -> None:
+    inquiries = new()
+    for number in range(200):
+        inquiries.ask(about(number.to_bytes(2, "big"), tries=21), 0.0)
+    run(inquiries, 10.0)
+    inquiries.ask(about(b"alive"), 10.0)
+    inquiries.handle(10.0)
+    asked, _ = inquiries.handle(10.1)
+    assert b"alive" in [inquiry.id for inquiry, _ in asked]
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("ahc"), st.integers(0, 3), st.integers(0, 3)), max_size=50)
 )

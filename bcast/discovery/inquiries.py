@@ -16,8 +16,8 @@ _FIRST = 0.1
 _FACTOR = 1.5
 _LONGEST = 1.0
 
-# What is asked at the same time, over all peers; more wait. Stops a flood of changes, forged or
-# not, from becoming a flood of ours.
+# Questions that are open at the same time, over all peers, each however often it was repeated;
+# more wait. Stops a flood of changes, forged or not, from becoming a flood of ours.
 _OUTSTANDING = 256
 
 
@@ -90,6 +90,7 @@ class Inquiries:
         self._open: dict[tuple[Purpose, bytes, int, int], Inquiry] = {}
         self._about: dict[bytes, list[Inquiry]] = {}
         self._count = 0
+        self._outstanding = 0
 
     def are_open(self, purpose: Purpose) -> bool:
         return any(key[0] is purpose for key in self._open)
@@ -125,6 +126,8 @@ class Inquiries:
             about.remove(inquiry)
             if not about:
                 del self._about[inquiry.id]
+        if inquiry.nonces:
+            self._outstanding -= 1
         for nonce in inquiry.nonces:
             self._by_nonce.pop(nonce, None)
         inquiry.nonces.clear()
@@ -157,9 +160,11 @@ class Inquiries:
                 self.close(inquiry)
                 failed.append(inquiry)
                 continue
-            if not inquiry.nonces and len(self._by_nonce) >= _OUTSTANDING:
-                self._push(inquiry, now + _FIRST)
-                continue
+            if not inquiry.nonces:
+                if self._outstanding >= _OUTSTANDING:
+                    self._push(inquiry, now + _FIRST)
+                    continue
+                self._outstanding += 1
             nonce = self._new_nonce()
             inquiry.nonces.append(nonce)
             self._by_nonce[nonce] = inquiry
