@@ -25,9 +25,11 @@ _MOST_TRIES = 40
 _DEAF = 0.3
 _FEW = 8.0
 
-# Beats that an estimate of loss remembers; and what is supposed before any were counted: so many
-# that should have come, of which this share was lost.
+# Beats that an estimate of loss remembers, or those of so many seconds: the more there are, the
+# less it strays over the bounds above. And what is supposed before any were counted: so many that
+# should have come, of which this share was lost.
 _MEMORY = 512.0
+_MEMORY_TIME = 60.0
 _SUPPOSED = 32.0
 _SUPPOSED_LOSS = 0.2
 
@@ -51,6 +53,7 @@ class Hearing:
     def __init__(self, now: float) -> None:
         self._heard = 0.0
         self._missed = 0.0
+        self._forgot = now
         # Beats and beginnings of the window before this one and of this one.
         self._windows = [(now, 0), (now, 0)]
 
@@ -75,7 +78,8 @@ class Hearing:
             missed = round(since / interval) - 1
             if 0 < missed <= _INTERVALS:
                 self._missed += missed
-        if self._heard + self._missed > _MEMORY:
+        if self._heard + self._missed > _MEMORY and now - self._forgot >= _MEMORY_TIME:
+            self._forgot = now
             self._heard /= 2
             self._missed /= 2
         self._turn(now, interval)
