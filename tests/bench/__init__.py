@@ -7,6 +7,8 @@
 - ``flood``: whether every datagram is either received or counted as dropped (`flood`);
 - ``start``: start-up, against the bare interpreter and a trivial typer application (`start`);
 - ``memory``: whether memory stays flat over very many datagrams (`memory`; takes a minute,
+  therefore only when it is named);
+- ``discovery``: how soon all peers of a LAN are found, with losses (`discovery`; takes minutes,
   therefore only when it is named).
 
 It needs Linux, a C compiler and namespaces of its own: all traffic stays in them. Contestants

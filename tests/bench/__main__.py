@@ -6,10 +6,12 @@ import argparse
 import signal
 import sys
 
-from tests.bench import flood, memory, receive, send, start
+from tests.bench import discovery, flood, memory, receive, send, start
 from tests.lab import LabError
 
-_NAMES = ("receive", "send", "flood", "start", "memory")
+_NAMES = ("receive", "send", "flood", "start", "memory", "discovery")
+#: Those that take minutes run only when they are named.
+_LONG = ("memory", "discovery")
 
 
 def main() -> None:
@@ -26,10 +28,23 @@ def main() -> None:
         metavar="PATH",
         help="an interpreter that `start` measures (default: this one); repeatable",
     )
+    parser.add_argument(
+        "--peers",
+        type=_numbers,
+        default=[10, 100, 400, 2000],
+        help="how many peers `discovery` searches for: 100,400",
+    )
+    parser.add_argument("--runs", type=int, default=11, help="how often `discovery` searches")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=discovery.ONLY,
+        help="a target that `discovery` measures; repeatable",
+    )
     options = parser.parse_args()
-    if options.rounds < 1 or options.datagrams < 1:
+    if min(options.rounds, options.datagrams, options.runs, *options.peers) < 1:
         parser.error("use a number of 1 or more")
-    names = options.name or [name for name in _NAMES if name != "memory"]
+    names = options.name or [name for name in _NAMES if name not in _LONG]
     for name in names:
         if name not in _NAMES:
             parser.error(f"there is no benchmark {name!r}: choose from {', '.join(_NAMES)}")
@@ -53,8 +68,14 @@ def _run(name: str, options: argparse.Namespace) -> None:
         flood.run()
     elif name == "start":
         start.run(options.rounds, options.python or [sys.executable])
+    elif name == "discovery":
+        discovery.run(options.peers, options.runs, options.only or ())
     else:
         memory.run(options.datagrams)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 if __name__ == "__main__":
