@@ -9,20 +9,9 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bcast.messages import (
-    Announcement,
-    Beat,
-    Goodbye,
-    Header,
-    Message,
-    Probe,
-    Query,
-    Reply,
-    Service,
-)
 from bcast.wire import encode
 from tests.fuzz.corpus import read_corpus
-from tests.fuzz.machines import KEYS, Ordeal, run_script
+from tests.fuzz.machines import KEYS, Ordeal, random_message, random_script, run_script
 from tests.fuzz.mutations import mutate
 
 #: Lives that hypothesis draws, and datagrams in each: 6,000 by default, two millions in the long
@@ -30,43 +19,10 @@ from tests.fuzz.mutations import mutate
 LIVES = min(settings().max_examples, 1_000) // 2
 DATAGRAMS = 200 if LIVES < 500 else 4_000
 
-_SERVICES = (
-    Service("lamp", "_lamp", 80, {"fw": "1"}),
-    Service("\x1b[2J\u202e", "_lamp", 0, {"\x07": "v" * 255}),
-    Service("n" * 63, "t" * 63, 65_535),
-)
-
-
-def message(random: Random, nonces: list[int]) -> Message:
-    """One of few peers says something that it may say, in few states."""
-    header = Header(
-        bytes([random.randrange(40)]) * 16,
-        random.randrange(3),
-        random.choice((0, 1, 2, 70, 2**31, 2**32 - 1)),
-        more=random.random() < 0.2,
-    )
-    nonce = random.choice(nonces)
-    version = random.randrange(1, 4)
-    interval = random.choice((1, 30, 3_600))
-    services = tuple(random.sample(_SERVICES, random.randrange(4)))
-    parts = random.choice((1, 1, 1, 3, 16))
-    part = random.randrange(parts)
-    return random.choice(
-        (
-            Reply(header, nonce, version, interval, part, parts, services),
-            Reply(header, nonce, version, interval),
-            Announcement(header, version, interval, part, parts, services),
-            Beat(header, version, interval, len(services)),
-            Goodbye(header, version, interval, len(services)),
-            Query(header, nonce, version, part, 0, random.choice((0, 352))),
-            Probe(header, nonce, random.randrange(65_536), random.choice((0, 5, 65_535))),
-        )
-    )
-
 
 def torment(ordeal: Ordeal, random: Random, count: int) -> None:
     for _ in range(count):
-        said = message(random, ordeal.nonces)
+        said = random_message(random, ordeal.nonces)
         payload = encode(said, KEYS if random.random() < 0.5 else None)
         if random.random() < 0.3:
             other = random.choice(ordeal.sent) if ordeal.sent else payload
@@ -83,6 +39,11 @@ def torment(ordeal: Ordeal, random: Random, count: int) -> None:
 @given(st.integers(0, 2**64), st.booleans())
 def test_whatever_they_are_told_machines_neither_fail_nor_lie(seed: int, keyed: bool) -> None:
     torment(Ordeal(seed & 0xFFFF, keyed=keyed), Random(seed), DATAGRAMS)
+
+
+@given(st.integers(0, 2**64))
+def test_a_script_of_valid_messages_is_survived(seed: int) -> None:
+    run_script(random_script(Random(seed)))
 
 
 @given(st.binary(max_size=400))

@@ -11,14 +11,30 @@ from bcast.discovery.prober import Prober
 from bcast.discovery.responder import Responder
 from bcast.domain import Domain
 from bcast.machine import Attached, Machine, Received
-from bcast.messages import Probe, Query, Service
-from bcast.wire import MAX_DATAGRAM, decode
+from bcast.messages import (
+    Announcement,
+    Beat,
+    Goodbye,
+    Header,
+    Message,
+    Probe,
+    Query,
+    Reply,
+    Service,
+)
+from bcast.wire import MAX_DATAGRAM, decode, encode
 from bcast.wire.keys import Keyring
 from tests.machines import BOTH, ETH, WLAN
 
-__all__ = ["KEYS", "Ordeal", "run_script"]
+__all__ = ["KEYS", "Ordeal", "random_message", "random_script", "run_script"]
 
 KEYS = Keyring({1: b"0123456789abcdef"}, 1)
+
+_SERVICES = (
+    Service("lamp", "_lamp", 80, {"fw": "1"}),
+    Service("\x1b[2J\u202e", "_lamp", 0, {"\x07": "v" * 255}),
+    Service("n" * 63, "t" * 63, 65_535),
+)
 
 #: Where datagrams come from: hosts of the link, a group, another network.
 _SOURCES = tuple(
@@ -112,3 +128,47 @@ def run_script(script: bytes) -> None:
             ordeal.attach(((ETH, WLAN), (ETH,), (), (WLAN,))[where & 3])
         ordeal.feed(bytes(payload), where, wifi=bool(what & 16), ttl=255 - (what >> 7))
         ordeal.pause(_PAUSES[what >> 4 & 7])
+
+
+def random_message(random: Random, nonces: list[int]) -> Message:
+    """One of few peers says something that it may say, in few states."""
+    header = Header(
+        bytes([random.randrange(40)]) * 16,
+        random.randrange(3),
+        random.choice((0, 1, 2, 70, 2**31, 2**32 - 1)),
+        more=random.random() < 0.2,
+    )
+    nonce = random.choice(nonces)
+    version = random.randrange(1, 4)
+    interval = random.choice((1, 30, 3_600))
+    services = tuple(random.sample(_SERVICES, random.randrange(4)))
+    parts = random.choice((1, 1, 1, 3, 16))
+    part = random.randrange(parts)
+    return random.choice(
+        (
+            Reply(header, nonce, version, interval, part, parts, services),
+            Reply(header, nonce, version, interval),
+            Announcement(header, version, interval, part, parts, services),
+            Beat(header, version, interval, len(services)),
+            Goodbye(header, version, interval, len(services)),
+            Query(header, nonce, version, part, 0, random.choice((0, 352))),
+            Probe(header, nonce, random.randrange(65_536), random.choice((0, 5, 65_535))),
+        )
+    )
+
+
+def random_script(random: Random) -> bytes:
+    """A script of valid messages: what a search may begin with."""
+    script = bytearray([random.randrange(2)])
+    for _ in range(random.randrange(1, 24)):
+        payload = encode(
+            random_message(random, [random.getrandbits(64)]),
+            KEYS if script[0] & 1 else None,
+        )
+        # Mostly with the nonce of an open question, seldom with a change of interfaces.
+        what = random.randrange(256) | 1
+        if random.random() < 0.9:
+            what &= ~8
+        where = random.choice((0, 0, 0, 3, random.randrange(256)))
+        script += bytes((what, where)) + len(payload).to_bytes(2, "little") + payload
+    return bytes(script)
