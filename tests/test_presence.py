@@ -51,6 +51,13 @@ def test_a_peer_that_was_off_for_long_is_no_loss() -> None:
     assert Hearing(0.0).loss == 0.0
 
 
+def test_within_a_host_no_loss_is_feared_that_was_not_counted() -> None:
+    hearing = Hearing(0.0, inward=True)
+    assert hearing.feared_loss == 0.0
+    hearing.note_beat(30.0, since=90.0, interval=30.0)
+    assert hearing.feared_loss == hearing.loss > 0
+
+
 def test_before_beats_were_counted_losses_are_feared() -> None:
     hearing = Hearing(0.0)
     # Otherwise one in 15 of those who are checked first is given up where three in ten are lost.

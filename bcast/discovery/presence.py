@@ -48,9 +48,13 @@ def tries_for(loss: float) -> int:
 
 
 class Hearing:
-    """How well an interface hears the beats that are sent there."""
+    """How well an interface hears the beats that are sent there.
 
-    def __init__(self, now: float) -> None:
+    ``inward``: they don't leave the host, so that none is lost before it is counted.
+    """
+
+    def __init__(self, now: float, *, inward: bool = False) -> None:
+        self._supposed = 0.0 if inward else _SUPPOSED
         self._heard = 0.0
         self._missed = 0.0
         self._forgot = now
@@ -66,8 +70,9 @@ class Hearing:
     @property
     def feared_loss(self) -> float:
         """The same for who mustn't be mistaken: some is supposed until enough beats came."""
-        missed = self._missed + _SUPPOSED * _SUPPOSED_LOSS
-        return missed / (self._heard + self._missed + _SUPPOSED)
+        missed = self._missed + self._supposed * _SUPPOSED_LOSS
+        total = self._heard + self._missed + self._supposed
+        return missed / total if total else 0.0
 
     def note_beat(self, now: float, *, since: float | None, interval: float) -> None:
         """A beat came; the one before it from the same peer came ``since`` seconds earlier."""

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 
-from bcast.datagram import Endpoint, Family
+from bcast.datagram import Endpoint, Family, Kind
 from bcast.discovery.peers import Peer
 from bcast.discovery.presence import Hearing
 from bcast.discovery.search import QUIET, Opening, Question, Search
@@ -45,7 +45,7 @@ class Side:
         self.attached = attached
         self.index = attached.interface.index
         self.sources = Sources(attached.interface)
-        self.hearing = Hearing(now)
+        self.hearing = Hearing(now, inward=attached.interface.kind is Kind.LOOPBACK)
         self.search = Search(
             capacity=attached.capacity,
             opening=opening,
