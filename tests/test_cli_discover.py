@@ -230,7 +230,7 @@ def test_whoever_falls_silent_is_gone(lan: Lan) -> None:
             time.sleep(1.5)
             assert running.status is None
             mute.kill()
-            assert running.wait(timeout=20) == 0
+            assert running.wait(timeout=40) == 0
             assert events(running.output())[-1]["queries"] >= 4
 
 

@@ -88,7 +88,7 @@ def test_one_that_starts_again_or_falls_silent(lan: Lan, tmp_path: Path) -> None
         (added,) = told(watching, "added")
         assert restarted["id"] == added["id"]
         (suspect,) = eventually(lambda: told(watching, "suspect"))
-        (removed,) = eventually(lambda: told(watching, "removed"))
+        (removed,) = eventually(lambda: told(watching, "removed"), timeout=40)
         assert suspect["id"] == removed["id"] == added["id"]
         assert removed["cause"] == "silence"
         assert watching.terminate() == 0
