@@ -122,10 +122,8 @@ class Driver(Generic[EventT]):
             self._selection = select(self._watcher.interfaces, include, without)
             self._changes += self._attachments.open(self._selection.chosen)
             self._attachments.raise_if_none()
-            now = clock()
-            self._attachments.retry_later(now)
-            self._tell(now)
-            self.flush(now)
+            self._attachments.retry_later(clock())
+            self.flush(self._tell())
             self._opened = opened.pop_all()
 
     def _register(self, inlet: Inlet) -> None:
@@ -215,7 +213,7 @@ class Driver(Generic[EventT]):
         now = self._clock()
         self._wakeups += 1
         drained = self._drain(now)
-        self._follow(now)
+        now = self._follow(now)
         timer = self.machine.get_timer()
         # Silence is silence and no backlog: what is queued is read first. But under a flood that
         # never ends, once all is read that can have been queued when the timer was due.
@@ -299,18 +297,25 @@ class Driver(Generic[EventT]):
                 Received(interface, datagrams, drops, drained, self._rate), now
             )
 
-    def _follow(self, now: float) -> None:
-        """Notices what changed about the interfaces, and tries again what failed."""
+    def _follow(self, now: float) -> float:
+        """Notices what changed about the interfaces, and tries again what failed.
+
+        Returns the time, which goes on meanwhile.
+        """
         moments = (self._watcher.due(), self._attachments.retry)
         if all(moment is None or now < moment for moment in moments):
-            return
+            return now
         self._changes += self._attachments.keep_up(self._watcher, now)
-        self._tell(now)
+        return self._tell()
 
-    def _tell(self, now: float) -> None:
-        """Tells the machine which interfaces there are, if they aren't what it knows."""
+    def _tell(self) -> float:
+        """Tells the machine which interfaces there are, if they aren't what it knows.
+
+        Returns when: to look at them takes milliseconds, which aren't the peers'.
+        """
         replaced = self._attachments.replaced()
         attached = self._attachments.attached
+        now = self._clock()
         kept = tuple(one for one in attached if one.interface.index not in replaced)
         for told in (kept, attached):
             # An interface that was created again with the same index is another one: it is gone
@@ -320,6 +325,7 @@ class Driver(Generic[EventT]):
                 self.machine.interfaces_changed(told, now)
         for index in replaced.difference(self._attachments.by_index):
             self._unsaid.pop(index, None)
+        return now
 
     # -- the end ------------------------------------------------------------------------------
 
