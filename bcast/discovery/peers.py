@@ -310,10 +310,11 @@ class Candidates:
     def __len__(self) -> int:
         return len(self._order)
 
-    def add(self, candidate: Candidate) -> None:
-        """Takes one in, in place of another of a busy source when there is no room."""
+    def add(self, candidate: Candidate) -> bool:
+        """Takes one in; returns whether another had to go, one of a busy source."""
         if candidate in self._known:
-            return
+            return False
+        count = len(self._order)
         mine = self._by_source.get(candidate.source.address)
         if mine is not None and len(mine) >= _PER_SOURCE:
             self.discard(mine[int(self._random.random() * len(mine))])
@@ -323,6 +324,7 @@ class Candidates:
         self._by_source.setdefault(candidate.source.address, []).append(candidate)
         self._known[candidate] = len(self._order)
         self._order.append(candidate)
+        return len(self._order) == count
 
     def _pick(self) -> int:
         return int(self._random.random() * len(self._order))

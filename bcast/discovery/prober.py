@@ -100,6 +100,7 @@ class Prober:
         self._epoch = random.getrandbits(32)
         self._sequence = 0
         self._sides: dict[int, Side] = {}
+        self._rejected: Counter[str] = Counter()
         self._roster = Roster(
             self._sides,
             random=random,
@@ -108,10 +109,10 @@ class Prober:
             watch=watch,
             keyed=self.domain.keyring is not None,
             limit=max_peers,
+            rejected=self._rejected,
         )
         self._table = self._roster.table
         self._out: list[Outgoing] = []
-        self._rejected: Counter[str] = Counter()
         self._probes = self._queries = self._replies = self._drops = 0
 
     def _new_nonce(self) -> int:

@@ -48,3 +48,5 @@ class Rejection(enum.StrEnum):
     TTL = "ttl"
     #: It is an answer, and there was no question.
     UNASKED = "unasked"
+    #: It named a peer that didn't answer when it was asked, or that there was no room to ask.
+    UNPROVEN = "unproven"

@@ -7,7 +7,7 @@ changed or seems to be gone is asked, and the answer is believed. docs/protocol.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
@@ -50,6 +50,7 @@ class Roster:
 
     ``types``: what is looked for, none = all. ``watch``: whether those who fall silent are
     missed. ``keyed``: everything that comes here is authentic. ``limit``: peers at most.
+    ``rejected`` counts what turned out to be worth nothing later.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Roster:
         watch: bool,
         keyed: bool,
         limit: int,
+        rejected: Counter[str],
     ) -> None:
         self.table = PeerTable(limit)
         self.events: deque[DeviceEvent] = deque(maxlen=_EVENTS)
@@ -69,6 +71,7 @@ class Roster:
         self._types = frozenset(types)
         self._watch = watch
         self._keyed = keyed
+        self._rejected = rejected
         self._candidates = Candidates(limit // 4, random)
         self._inquiries = Inquiries(new_nonce)
         self._challenged: dict[IPAddress, Inquiry] = {}
@@ -234,7 +237,9 @@ class Roster:
                 path = peer.paths.get((side.index, _FAMILIES[source.address.version]))
         if peer is None or path is None or path.endpoint != source:
             if not leaving:
-                self._candidates.add(Candidate(header.id, header.epoch, side.index, source))
+                candidate = Candidate(header.id, header.epoch, side.index, source)
+                if self._candidates.add(candidate):
+                    self._rejected[Rejection.UNPROVEN] += 1
             return ""
         if not path.accepts(header.sequence):
             return Rejection.REPLAY
@@ -322,6 +327,8 @@ class Roster:
     def _give_up(self, inquiry: Inquiry, now: float) -> None:
         """Takes it that nobody answers there."""
         self._forget(inquiry)
+        if inquiry.purpose is Purpose.CHALLENGE:
+            self._rejected[Rejection.UNPROVEN] += 1
         peer = self.table.get(inquiry.id)
         if peer is None:
             return
