@@ -323,14 +323,24 @@ def test_how_many_may_be_missing_follows_from_how_long_the_others_took() -> None
     bench.wait(0.005)
     bench.answer(*(Peer(number) for number in range(72, 102)))
     bench.wait(0.005)
-    # Three in ten weren't heard in the first round, and as many of them may not have been since.
+    # Three sevenths of those who are heard in a round are heard in the next: so there are 123.
     missing = bench.prober.statistics.estimated_missing
     assert missing is not None
-    assert 3.0 < missing < 12.0
+    assert 18.0 < missing < 28.0
     bench.wait(1.0)
     missing = bench.prober.statistics.estimated_missing
     assert missing is not None
     assert missing < 0.01
+
+
+def test_after_one_round_nothing_is_known_about_the_missing() -> None:
+    bench = Bench()
+    bench.answer(*(Peer(number) for number in range(2, 12)))
+    bench.wait(0.005)
+    assert bench.prober.statistics.estimated_missing is None
+    bench.answer(*(Peer(number) for number in range(12, 22)))
+    bench.wait(0.005)
+    assert bench.prober.statistics.estimated_missing is None, "a third may find as many"
 
 
 def test_the_second_interface_is_asked_when_the_first_was_silent_once() -> None:

@@ -46,7 +46,8 @@ _HOPS = 255
 
 class SearchStatistics(Value):
     """Counts since the start. ``estimated_missing``: peers that may not have been heard, judged
-    by how many rounds it took to hear the others; None before anybody could be heard.
+    by how many rounds it took to hear the others: right on average, not each time (of ten peers it
+    may say two where one is missing, or none). None while nothing can be told, as after one round.
 
     ``rejected``: datagrams by reason. ``refused``: peers that there was no room for. ``drops``:
     datagrams that arrived and found the receive buffer full.
@@ -152,12 +153,19 @@ class Prober:
             return None
         if not rounds:
             return 0.0
-        # Peers found by round are distributed geometrically; what is beyond the last is missing.
-        unheard = 1 - len(rounds) / max(sum(rounds), len(rounds))
-        if not unheard:
-            return 0.0
-        beyond = unheard ** max(asked, *rounds)
-        return len(rounds) * beyond / (1 - beyond) if beyond < 1 else None
+        whole = [number for number in rounds if number <= asked]
+        if asked == 1 or not whole:
+            # The round that goes on is the only one to compare the first with.
+            whole, asked = rounds, max(asked, *rounds)
+        # As if one more had answered at once: of a few, chance decides.
+        chance = _silent((sum(whole) + 1) / (len(whole) + 1), asked)
+        if chance is None:
+            return None
+        left = len(whole) * chance**asked / (1 - chance**asked)
+        if left > len(rounds):
+            return None
+        # Some of them have answered in the round that goes on.
+        return max(left - (len(rounds) - len(whole)), left * chance)
 
     def next_event(self) -> DeviceEvent | None:
         events = self._roster.events
@@ -321,3 +329,21 @@ class Prober:
     def datagrams_to_send(self, now: float) -> list[Outgoing]:
         out, self._out = self._out, []
         return out
+
+
+def _silent(mean: float, rounds: int) -> float | None:
+    """The chance that a peer isn't heard in a round, of those heard in round ``mean`` on average.
+
+    Peers found by round are distributed geometrically, but those of later rounds aren't among
+    them yet: without regard to that, most are overlooked when two rounds have lost half each.
+    None: it can't be told, as after one round, or when later ones found as many as the first.
+    """
+    if rounds < 2 or mean >= (rounds + 1) / 2:
+        return None
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        chance = (low + high) / 2
+        weights = [chance**number for number in range(rounds)]
+        expected = sum(w * number for number, w in enumerate(weights, 1)) / sum(weights)
+        low, high = (chance, high) if expected < mean else (low, chance)
+    return low
