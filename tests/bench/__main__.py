@@ -6,12 +6,12 @@ import argparse
 import signal
 import sys
 
-from tests.bench import discovery, flood, memory, receive, send, start
+from tests.bench import discovery, flood, memory, receive, send, start, targets
 from tests.lab import LabError
 
-_NAMES = ("receive", "send", "flood", "start", "memory", "discovery")
+_NAMES = ("receive", "send", "flood", "start", "memory", "discovery", "targets")
 #: Those that take minutes run only when they are named.
-_LONG = ("memory", "discovery")
+_LONG = ("memory", "discovery", "targets")
 
 
 def main() -> None:
@@ -37,11 +37,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=11, help="how often `discovery` searches")
     parser.add_argument(
         "--only",
-        action="append",
-        choices=discovery.ONLY,
-        help="a target that `discovery` measures; repeatable",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="R3,T1...",
+        help=f"targets of `discovery` ({', '.join(discovery.ONLY)})"
+        f" or of `targets` ({', '.join(targets.NAMES)})",
     )
+    parser.add_argument("--quick", action="store_true", help="`targets` at small sizes")
     options = parser.parse_args()
+    for name in options.only:
+        if name not in (*discovery.ONLY, *targets.NAMES):
+            parser.error(f"there is no target {name!r}: see --help")
     if min(options.rounds, options.datagrams, options.runs, *options.peers) < 1:
         parser.error("use a number of 1 or more")
     names = options.name or [name for name in _NAMES if name not in _LONG]
@@ -69,7 +75,9 @@ def _run(name: str, options: argparse.Namespace) -> None:
     elif name == "start":
         start.run(options.rounds, options.python or [sys.executable])
     elif name == "discovery":
-        discovery.run(options.peers, options.runs, options.only or ())
+        discovery.run(options.peers, options.runs, options.only)
+    elif name == "targets":
+        targets.run(options.only, options.quick)
     else:
         memory.run(options.datagrams)
 
