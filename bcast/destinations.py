@@ -228,6 +228,8 @@ def _preferred(own: list[Address]) -> Address:
 
 def _source(own: list[Address], destination: IPAddress) -> Address:
     """The address to send from: one in the destination's network, else one of its scope."""
+    if len(own) == 1:
+        return own[0]
     plain = ip_address(destination.packed)
     near = [address for address in own if plain in address.network]
     if near:
