@@ -36,7 +36,7 @@ __all__ = ["TYPE", "announce", "announce_one", "search"]
 TYPE = "_lamp._dev-v1"
 _ATTRIBUTES = {
     "fw": "1.4.2",
-    "serial": "0017C9A2",
+    "serial": "0017C9A2-0042-7F31-AB",
     "model": "L-200",
     "room": "kitchen",
     "hw": "3",
