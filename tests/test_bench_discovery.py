@@ -107,4 +107,5 @@ def _command(pid: int) -> str:
 
 
 def _left(pids: list[int]) -> list[str]:
-    return [f"{pid} {_command(pid)}" for pid in pids if Path(f"/proc/{pid}").exists()]
+    """Those that still run; whoever has ended may wait for a busy system to notice."""
+    return [f"{pid} {command}" for pid in pids if (command := _command(pid))]
