@@ -134,12 +134,15 @@ def requests(quick: bool = False) -> Iterator[Row]:
             f"{answers.ratio:.2f} x, {answers.total} replies, at most {most} a second",
             answers.ratio <= 3 and answers.total <= 1_000 * (seconds + 1) + 500,
         )
-    for what, sources, ttl in (("off the link", _OFF_LINK, 255), ("by a router", _FORGED, 254)):
+    for what, sources, ttl in (
+        ("from off the link", _OFF_LINK, 255),
+        ("from a router", _FORGED, 254),
+    ):
         replies = sum(
             _flooded(template, unicast, 1, sources, ttl)[0].total
             for template, unicast in ((probe, False), (query, True))
         )
-        yield Row(f"5,000 PROBEs, 5,000 QUERYs from {what}", "no reply", f"{replies}", not replies)
+        yield Row(f"5,000 PROBEs, 5,000 QUERYs {what}", "no reply", f"{replies}", not replies)
     yield _unasked(seconds)
 
 

@@ -139,7 +139,7 @@ class _Silences:
 def false_removals(quick: bool = False) -> Iterator[Row]:
     """Whether the living are taken for dead, and what presence costs on the segment."""
     count = 100 if quick else 1_000
-    for loss, hours in ((0.0, 2), (0.1, 6), (0.3, 12)):
+    for loss, hours in ((0.0, 1), (0.1, 4), (0.3, 8)):
         seconds = (0.5 if quick else hours) * _HOUR
         population, watcher = watched(count, loss=loss, interval=30)
         lan, segment = population.lan, population.segment
