@@ -57,7 +57,7 @@ def test_the_first_two_blocks_are_one_line_each() -> None:
     assert len(blocks("sh")) >= 3
     assert [len(block.splitlines()) for block in blocks("sh")[:2]] == [1, 1]
     assert blocks("sh")[0].endswith("bcast demo")
-    assert blocks("sh")[1].endswith("tox")
+    assert blocks("sh")[1].endswith("tox -p")
 
 
 def test_continuous_integration_runs_the_second_block() -> None:
