@@ -207,7 +207,7 @@ def wireless(quick: bool = False) -> Iterator[Row]:
                 _typical(runs, 0.99) <= goal / 1_000 and _thrifty(runs, loss, factor),
             )
     for loss, limit in ((0.1, 1.3), (0.3, 2.2)):
-        runs = outcomes(300, ALL, 1 if quick else 2, faults=Faults(loss), wifi=wifi, probers=10)
+        runs = outcomes(300, ALL, 1 if quick else 6, faults=Faults(loss), wifi=wifi, probers=10)
         missing = max(run.missing(5.0) for run in runs)
         yield Row(
             f"Wi-Fi, ten searches, 300 stations, {loss:.0%} loss, all",
