@@ -10,6 +10,7 @@
     │   └── TooLargeError   the payload doesn't fit the interface's MTU
     ├── CaptureError        a capture file is damaged, or can't be written (3)
     ├── KeyFileError        a key can't be read, or is none (3)
+    ├── LabError            no lab of namespaces here, or a command in one went wrong (3)
     └── DecodeError         bytes that are no message: a peer's doing, counted, never shown raw
 
 Every error is a sentence that a person can act on: ``str(error)`` says what happened and,
@@ -28,6 +29,7 @@ __all__ = [
     "DecodeError",
     "InterfaceError",
     "KeyFileError",
+    "LabError",
     "PortTakenError",
     "SocketError",
     "TooLargeError",
@@ -94,6 +96,10 @@ class CaptureError(BcastError):
 
 class KeyFileError(BcastError):
     """A key file is missing, unreadable, empty, or holds a key that is too short."""
+
+
+class LabError(BcastError):
+    """A lab can't be made here, or a command in it failed, or didn't do in time what it should."""
 
 
 class DecodeError(BcastError):

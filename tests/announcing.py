@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from bcast.lab import Host, Running
 from tests.command import PATIENCE, start_bcast
-from tests.lab import Host, Running
 
 __all__ = ["ANNOUNCING", "announcing"]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import bcast
-from tests.lab import Host, Lab, Running, lab_unavailable
+from bcast.lab import Host, Lab, Running, lab_unavailable
 
 __all__ = [
     "ALL_HOSTS",
@@ -233,7 +233,7 @@ class Lan(NamedTuple):
 
 def two_networks(lab: Lab) -> Lan:
     """10.9.1.0/24 and fd00:1::/64 are blue, 10.9.2.0/24 and fd00:2::/64 green; `a` has ...1."""
-    blue, green = lab.network("blue"), lab.network("green")
+    blue, green = lab.segment("blue"), lab.segment("green")
     lan = Lan(lab.host("a"), lab.host("b"), lab.host("c"))
     lan.a.connect(blue, unique_local="fd00:1::1/64")
     lan.b.connect(blue, unique_local="fd00:1::2/64")

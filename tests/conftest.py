@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.lab import Lab, lab_unavailable
+from bcast.lab import Lab, lab_unavailable
 
 settings.register_profile("default", max_examples=60, deadline=None)
 settings.register_profile("long", max_examples=5_000, deadline=None)

@@ -26,7 +26,7 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
     1: (("values", "errors", "datagram", "timestamp", "machine", "messages", "device"),),
     2: (("destinations", "wire/", "domain"), ("payload",), ("networks",)),
     3: (("discovery/",),),
-    4: (("interfaces/",), ("sockets/",), ("capture/",), ("simnet/",)),
+    4: (("interfaces/",), ("sockets/",), ("capture/",), ("simnet/",), ("lab/",)),
     5: (
         (
             *("counts", "queues", "channels", "results", "receiver", "legs", "outlets", "sender"),
@@ -48,8 +48,13 @@ BANNED = {"pytest", "_pytest", "hypothesis", "tests"}
 #: Who imports asyncio, when it is used: nobody else is to pay for it.
 ASYNCHRONOUS = {"runners", "participant"}
 
-#: All that may be imported from clocks below the drivers: conversions, and a default argument.
-CLOCKS = {"timestamp": {"gmtime", "strftime"}, "sockets.transfer": {"time_ns"}}
+#: All that may be imported from clocks below the drivers: conversions, a default argument, and a
+#: rest between looks at processes.
+CLOCKS = {
+    "timestamp": {"gmtime", "strftime"},
+    "sockets.transfer": {"time_ns"},
+    "lab.running": {"sleep"},
+}
 
 _FOR_TYPES = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from bcast.lab import Lab
 from tests.command import any_lab, events, run_bcast, start_bcast
-from tests.lab import Lab
 
 pytestmark = pytest.mark.kernel("a host with a loopback interface only")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bcast.lab import Host, Running
 from tests.announcing import announcing
 from tests.command import (
     COMMAND,
@@ -25,7 +26,6 @@ from tests.command import (
     start_bcast,
     two_networks,
 )
-from tests.lab import Host, Running
 
 if sys.platform != "linux":
     pytest.skip("needs network namespaces", allow_module_level=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from bcast.datagram import Family
+from bcast.lab import Host, Lab
 from tests.command import COMMAND, any_lab, environment, events, eventually, run_bcast, start_bcast
-from tests.lab import Host, Lab
 
 pytestmark = pytest.mark.kernel("hosts with several interfaces")
 
@@ -21,8 +22,8 @@ def host() -> Iterator[Host]:
 
 def build(lab: Lab) -> Host:
     host = lab.host("a")
-    host.connect(lab.network("blue"), ipv6=False)
-    host.connect(lab.network("green"), unique_local="fd00:2::1/64")
+    host.connect(lab.segment("blue"), families=[Family.IPV4])
+    host.connect(lab.segment("green"), unique_local="fd00:2::1/64")
     host.default_route("10.9.2.2")
     return host
 
@@ -90,7 +91,7 @@ def test_what_the_kernel_alone_would_choose(host: Host) -> None:
 def test_a_host_without_a_route() -> None:
     with any_lab() as lab:
         alone = lab.host("alone")
-        alone.connect(lab.network("blue"), ipv6=False)
+        alone.connect(lab.segment("blue"), families=[Family.IPV4])
         text = run_bcast(alone, "interfaces", "--explain").stdout
         choice = "the kernel alone would choose none: it has no route"
         assert f"255.255.255.255 (a broadcast): {choice}\n" in text

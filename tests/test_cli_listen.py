@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bcast.lab import Lab, Running
 from tests.command import (
     ALL_HOSTS,
     Lan,
@@ -28,7 +29,6 @@ from tests.command import (
     start_bcast,
     two_networks,
 )
-from tests.lab import Lab, Running
 
 if sys.platform != "linux":
     pytest.skip("needs network namespaces", allow_module_level=True)

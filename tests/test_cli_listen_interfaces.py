@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from bcast.lab import Host, Link
 from tests.command import (
     ALL_HOSTS,
     PATIENCE,
@@ -26,7 +27,6 @@ from tests.command import (
     say,
     two_networks,
 )
-from tests.lab import Host, Link
 
 if sys.platform != "linux":
     pytest.skip("needs network namespaces", allow_module_level=True)
@@ -152,7 +152,7 @@ class Watched:
         self.pair.a.setup(
             "ip link set eth0 addrgenmode none",
             "ip link set eth0 up",
-            f"ip addr add {left.address} brd + dev eth0",
+            f"ip addr add {left.address()}/24 brd + dev eth0",
             f"ip addr add {left.link_local}/64 dev eth0 nodad",
         )
 

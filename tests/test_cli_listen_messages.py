@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bcast.lab import Running
 from bcast.messages import Announcement, Beat, Header, Probe, Service
 from bcast.wire import encode
 from bcast.wire.keys import Keyring
@@ -25,7 +26,6 @@ from tests.command import (
     start_bcast,
     two_networks,
 )
-from tests.lab import Running
 
 if sys.platform != "linux":
     pytest.skip("needs network namespaces", allow_module_level=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bcast.lab import Lab
 from tests.command import (
     ALL_HOSTS,
     Lan,
@@ -22,7 +23,6 @@ from tests.command import (
     start_bcast,
     two_networks,
 )
-from tests.lab import Lab
 
 pytestmark = pytest.mark.kernel("hosts with two interfaces")
 

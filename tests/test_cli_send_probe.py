@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bcast.datagram import Family
+from bcast.lab import Host, Running
 from bcast.messages import Probe
 from bcast.wire import decode
 from bcast.wire.hashes import realm_hash
@@ -25,7 +27,6 @@ from tests.command import (
     run_bcast,
     two_networks,
 )
-from tests.lab import Host, Running
 
 if sys.platform != "linux":
     pytest.skip("needs network namespaces", allow_module_level=True)
@@ -125,7 +126,7 @@ def test_where_it_goes(lan: Lan, args: list[str], destinations: set[str]) -> Non
 def test_an_interface_without_one_of_the_families_is_no_skip(lan: Lan) -> None:
     with any_lab() as lab:
         alone = lab.host("alone")
-        alone.connect(lab.network("blue"), ipv6=False)
+        alone.connect(lab.segment("blue"), families=[Family.IPV4])
         done = run_bcast(alone, "send", "--probe", "--wait", "0")
         assert done.stdout.startswith("eth0  ")
         assert len(done.stdout.splitlines()) == 1

@@ -25,9 +25,9 @@ from bcast.device import (
     Sighting,
     Suspect,
 )
+from bcast.lab import Host, Running
 from tests.announcing import announcing
 from tests.command import COMMAND, PATIENCE, any_lab, environment
-from tests.lab import Host, Running
 from tests.strategies import devices
 
 SECOND = 1_000_000_000

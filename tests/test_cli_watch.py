@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bcast.lab import Running
 from tests.announcing import announcing
 from tests.command import (
     COMMAND,
@@ -22,7 +23,6 @@ from tests.command import (
     start_bcast,
     two_networks,
 )
-from tests.lab import Running
 
 if sys.platform != "linux":
     pytest.skip("needs network namespaces", allow_module_level=True)

@@ -203,14 +203,11 @@ def test_two_hosts_on_a_cable(program: Path) -> None:
     """Where the interface isn't loopback, the prefix isn't /8, and nobody has privileges."""
     script = "import bcast; print(bcast.discover(timeout=20, expect=1)[0].name)"
     with any_lab() as lab:
-        blue = lab.network("blue", subnet="10.9.1.0/24")
+        blue = lab.segment("blue", network="10.9.1.0/24")
         a, b = lab.host("a"), lab.host("b")
         a.connect(blue)
         link = b.connect(blue)
-        assert link.address is not None
-        device = b.start(
-            [str(program), *offering(LAMP), "-i", str(link.address.ip)], capable=False
-        )
+        device = b.start([str(program), *offering(LAMP), "-i", str(link.address())], capable=False)
         assert a.python(script, timeout=PATIENCE, capable=False).stdout == "lamp-1\n"
         assert device.terminate(timeout=PATIENCE) == 0
         assert device.errors() == ""

@@ -7,8 +7,9 @@ import shutil
 
 import pytest
 
+from bcast.datagram import Family
+from bcast.lab import Host, Lab, Running
 from tests.command import PATIENCE, two_networks
-from tests.lab import Host, Lab, Running
 
 pytestmark = pytest.mark.kernel("hosts whose interfaces can be changed")
 
@@ -106,7 +107,7 @@ def test_peers_are_found_on_every_network(lab: Lab) -> None:
 
 
 def test_an_interface_that_appears_later(lab: Lab) -> None:
-    blue, green = lab.network("blue"), lab.network("green")
+    blue, green = lab.segment("blue"), lab.segment("green")
     a, b = lab.host("a"), lab.host("b")
     a.connect(blue)
     b.connect(green)
@@ -141,7 +142,7 @@ def test_an_interface_that_goes_down_and_comes_back(lab: Lab) -> None:
 
 
 def test_an_interface_that_is_deleted_and_created_again(lab: Lab) -> None:
-    blue, green = lab.network("blue"), lab.network("green")
+    blue, green = lab.segment("blue"), lab.segment("green")
     a, b = lab.host("a"), lab.host("b")
     a.connect(blue)
     a.connect(green)
@@ -159,10 +160,10 @@ def test_an_interface_that_is_deleted_and_created_again(lab: Lab) -> None:
 
 
 def test_an_address_that_changes(lab: Lab) -> None:
-    blue = lab.network("blue", subnet="10.9.1.0/24")
+    blue = lab.segment("blue", network="10.9.1.0/24")
     a, b = lab.host("a"), lab.host("b")
-    a.connect(blue, ipv6=False)
-    b.connect(blue, ipv6=False)
+    a.connect(blue, families=[Family.IPV4])
+    b.connect(blue, families=[Family.IPV4])
     announce(b, "lamp")
     browser = browse(a)
     browser.wait_for("Added lamp eth0", timeout=PATIENCE)

@@ -16,6 +16,7 @@ from bcast.errors import (
     DecodeError,
     InterfaceError,
     KeyFileError,
+    LabError,
     PortTakenError,
     SocketError,
     TooLargeError,
@@ -31,6 +32,7 @@ KINDS: tuple[type[BcastError], ...] = (
     TooLargeError,
     CaptureError,
     KeyFileError,
+    LabError,
     DecodeError,
 )
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 import bcast
 from bcast.errors import ArgumentError
-from tests import lab as lab_module
-from tests.lab import Host, Lab, LabError, Link, Running, lab_unavailable
+from bcast.lab import Host, Lab, LabError, Link, Running, lab_unavailable, lan, system
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a lab needs Linux")
 
+#: SIGKILL, which Windows lacks the name of.
+KILL = 9
 #: Receives one datagram on port argv[1] and prints it with its sender's address.
 RECEIVE = """
 import socket, sys
@@ -61,6 +64,11 @@ def gone(pid: int) -> bool:
         return True
 
 
+def with_path() -> dict[str, str]:
+    """An environment in which Python finds what it finds here."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 def settings_are_read_only() -> bool:
     """Whether this is a container whose /proc/sys can't be written."""
     return sys.platform == "linux" and bool(os.statvfs("/proc/sys").f_flag & os.ST_RDONLY)
@@ -83,16 +91,16 @@ def wait_until_gone(pids: list[int], timeout: float = 5.0) -> list[int]:
 
 
 def test_hosts_of_a_network_hear_each_others_broadcasts(lab: Lab) -> None:
-    blue = lab.network("blue", subnet="10.9.1.0/24")
+    blue = lab.segment("blue", network="10.9.1.0/24")
     a, b = lab.host("a"), lab.host("b")
     ours = a.connect(blue, name="lan0", address="10.9.1.7")
     b.connect(blue)
-    assert ours.address == IPv4Interface("10.9.1.7/24")
+    assert ours.address() == IPv4Address("10.9.1.7")
     assert exchange(a, ours, b) == "hello 10.9.1.7"
 
 
 def test_link_local_ipv6_works_without_a_wait(lab: Lab) -> None:
-    blue = lab.network("blue")
+    blue = lab.segment("blue")
     a, b = lab.host("a"), lab.host("b")
     ours, _ = a.connect(blue, unique_local="fd00:9:1::1/64"), b.connect(blue)
     assert "tentative" not in a.setup("ip -6 addr") + b.setup("ip -6 addr")
@@ -101,13 +109,13 @@ def test_link_local_ipv6_works_without_a_wait(lab: Lab) -> None:
 
 
 def test_networks_are_apart(lab: Lab) -> None:
-    blue, green = lab.network("blue"), lab.network("green")
+    blue, green = lab.segment("blue"), lab.segment("green")
     a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
     to_blue, to_green = a.connect(blue), a.connect(green)
     b.connect(blue)
     c.connect(green)
     assert [to_blue.name, to_green.name] == ["eth0", "eth1"]
-    assert not blue.subnet.overlaps(green.subnet)
+    assert not blue.network.overlaps(green.network)
     with c.start_python(RECEIVE, "2222", "2") as other:
         other.wait_for("ready")
         assert exchange(a, to_blue, b) == "hello 10.9.1.1"
@@ -118,14 +126,14 @@ def test_networks_are_apart(lab: Lab) -> None:
 def test_a_wire_joins_two_hosts(lab: Lab) -> None:
     a, b = lab.host("a"), lab.host("b")
     ours, theirs = lab.wire(a, "v1", b, "v2", addresses=("10.8.0.1/30", "10.8.0.2/30"))
-    assert [ours.name, theirs.name, ours.host, theirs.host] == ["v1", "v2", "a", "b"]
+    assert [ours.name, theirs.name, ours.host, theirs.host] == ["v1", "v2", a, b]
     assert exchange(a, ours, b) == "hello 10.8.0.1"
     assert exchange(b, theirs, a, ipv6=True).split("%")[0] == f"hello {theirs.link_local}"
 
 
 def test_an_interface_is_what_its_link_says(lab: Lab) -> None:
     a = lab.host("a")
-    link = a.connect(lab.network("blue", subnet="10.9.5.0/28"), address="169.254.7.7/16")
+    link = a.connect(lab.segment("blue", network="10.9.5.0/28"), address="169.254.7.7/16")
     [shown] = json.loads(a.setup(f"ip -json addr show dev {link.name}"))
     assert shown["ifindex"] == link.index
     assert shown["address"] == link.hardware_address
@@ -137,18 +145,20 @@ def test_an_interface_is_what_its_link_says(lab: Lab) -> None:
 
 def test_an_interface_can_be_without_addresses(lab: Lab) -> None:
     a = lab.host("a")
-    link = a.connect(lab.network("blue"), address=None, ipv6=False)
-    assert (link.address, link.link_local) == (None, None)
+    link = a.connect(lab.segment("blue"), families=())
+    assert (link.interface.addresses, link.link_local) == ((), None)
+    with pytest.raises(ArgumentError, match="eth0 of a has no IPv4 address"):
+        link.address()
     [shown] = json.loads(a.setup(f"ip -json addr show dev {link.name}"))
     assert shown["addr_info"] == []
 
 
 def test_addresses_are_given_out_in_order_and_once(lab: Lab) -> None:
-    blue = lab.network("blue", subnet="10.9.5.0/30")
+    blue = lab.segment("blue", network="10.9.5.0/30")
     a = lab.host("a")
     links = [a.connect(blue, address="10.9.5.1"), a.connect(blue)]
-    assert [str(link.address) for link in links] == ["10.9.5.1/30", "10.9.5.2/30"]
-    with pytest.raises(LabError, match=r"blue \(10\.9\.5\.0/30\) has no free address left"):
+    assert [str(link.address()) for link in links] == ["10.9.5.1", "10.9.5.2"]
+    with pytest.raises(ArgumentError, match=r"all addresses of 10\.9\.5\.0/30 are taken on blue"):
         a.connect(blue)
 
 
@@ -159,7 +169,7 @@ def test_lo_is_up_unless_asked_otherwise(lab: Lab) -> None:
 
 
 def test_default_routes(lab: Lab) -> None:
-    a, blue = lab.host("a"), lab.network("blue")
+    a, blue = lab.host("a"), lab.segment("blue")
     link = a.connect(blue, unique_local="fd00::2/64")
     a.default_route(link.name)
     assert f"default dev {link.name}" in a.setup("ip route")
@@ -187,12 +197,12 @@ def test_labs_do_not_meet(lab: Lab) -> None:
     with Lab(privileged=lab.privileged) as other:
         heard = []
         for each in (lab, other):
-            blue, a, b = each.network("blue"), each.host("a"), each.host("b")
+            blue, a, b = each.segment("blue"), each.host("a"), each.host("b")
             link = a.connect(blue)
             b.connect(blue)
             heard.append(exchange(a, link, b))
         assert heard == ["hello 10.9.1.1"] * 2
-    assert lab.hosts["a"].run(["echo", "alive"]).stdout == "alive\n"
+    assert lab.hosts[0].run(["echo", "alive"]).stdout == "alive\n"
 
 
 # --- capabilities
@@ -251,6 +261,105 @@ def test_run_feeds_stdin_and_adds_to_the_environment(lab: Lab) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("fed ä\n", "said\n", 0)
 
 
+def test_a_command_runs_in_the_folder_that_it_is_given(lab: Lab, tmp_path: Path) -> None:
+    a = lab.host("a")
+    script = tmp_path / "here"
+    script.write_text("#!/bin/sh\npwd\n")
+    script.chmod(0o755)
+    assert a.run(["./here"], cwd=tmp_path).stdout == f"{tmp_path}\n"
+    with a.start(["pwd"], cwd=tmp_path) as running:
+        assert running.wait_for("/") == str(tmp_path)
+    assert a.python("import os; print(os.getcwd())", cwd=tmp_path).stdout == f"{tmp_path}\n"
+    with pytest.raises(LabError, match="on a there is no folder '/nowhere'"):
+        a.run(["pwd"], cwd="/nowhere")
+
+
+def test_a_command_may_have_the_callers_own_streams(
+    lab: Lab, capfd: pytest.CaptureFixture[str]
+) -> None:
+    a = lab.host("a")
+    assert a.attach(["sh", "-c", "echo said; echo more >&2; exit 7"]) == 7
+    assert capfd.readouterr() == ("said\n", "more\n")
+    assert a.attach(["sh", "-c", "kill -KILL $$"]) == -KILL
+    with pytest.raises(LabError, match="on a there is no command 'nope'"):
+        a.attach(["nope"])
+
+
+@pytest.mark.parametrize("ignoring", ["", "trap '' TERM; "])
+def test_an_attached_command_ends_with_the_wait_for_it(lab: Lab, ignoring: str) -> None:
+    class EnoughError(Exception):
+        pass
+
+    def enough(*_: object) -> None:
+        raise EnoughError
+
+    if sys.platform == "win32":
+        raise NotImplementedError
+    a = lab.host("a")
+    before = signal.signal(signal.SIGALRM, enough)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(EnoughError):
+            a.attach(["sh", "-c", f"{ignoring}while :; do sleep 0.01; done"])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    # What it ran itself ends in a moment.
+    assert wait_until_gone(a.inhabitants()) == []
+
+
+def test_a_thread_enters_a_host_for_a_block(lab: Lab) -> None:
+    if sys.platform == "win32" or os.geteuid() != 0:
+        pytest.skip("needs root")
+    a, b = lab.host("a"), lab.host("b")
+    a.connect(lab.segment("blue"))
+    home = socket.if_nameindex()
+    with a.entered():
+        assert [name for _, name in socket.if_nameindex()] == ["lo", "eth0"]
+        with b.entered():
+            assert [name for _, name in socket.if_nameindex()] == ["lo"]
+        kept = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    assert socket.if_nameindex() == home
+    with kept:
+        kept.bind(("10.9.1.1", 0))  # it is a's for ever
+    with pytest.raises(ZeroDivisionError), a.entered():
+        raise ZeroDivisionError
+    assert socket.if_nameindex() == home
+
+
+@pytest.mark.kernel("an ordinary user's lab")
+def test_an_ordinary_user_is_told_what_to_do_instead_of_entering() -> None:
+    code = """
+from bcast.lab import Lab, LabError
+with Lab() as lab:
+    try:
+        with lab.host("a").entered():
+            print("entered")
+    except LabError as error:
+        print(error)
+"""
+    command = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", code], capture_output=True, text=True, env=with_path()
+    )
+    assert done.stdout == (
+        "this thread can't enter a: Operation not permitted: that takes root; use python() or"
+        " start() to have a process there\n"
+    ), done.stderr
+
+
+def test_a_host_that_is_stopped_runs_nothing_and_may_run_again(lab: Lab) -> None:
+    a, b = lab.host("a"), lab.host("b")
+    link = a.connect(lab.segment("blue"))
+    left, other = a.start_python(DAEMON), b.start(["sleep", "60"])
+    pids = pids_of(left)
+    a.stop()
+    assert left.status == -KILL
+    assert wait_until_gone(pids) == []
+    assert other.status is None
+    a.stop()
+    assert link.name in a.run(["cat", "/proc/net/dev"]).stdout
+
+
 def test_what_fails_is_said_in_a_sentence(lab: Lab) -> None:
     a = lab.host("a")
     with pytest.raises(LabError, match=r"on a there is no command 'nope'"):
@@ -266,17 +375,17 @@ def test_what_fails_is_said_in_a_sentence(lab: Lab) -> None:
     with pytest.raises(LabError, match=r'Cannot find device "eth7"'):
         a.setup("ip link set eth7 up")
     with pytest.raises(ArgumentError, match=r"'300\.1\.1\.1/24' isn't an IPv4 address"):
-        a.connect(lab.network("blue"), address="300.1.1.1")
-    with pytest.raises(ArgumentError, match=r"'10\.9\.1\.0/33' isn't an IPv4 network"):
-        lab.network("green", subnet="10.9.1.0/33")
-    with pytest.raises(ArgumentError, match="the lab has a 'a' already"):
+        a.connect(lab.segment("blue"), address="300.1.1.1")
+    with pytest.raises(ArgumentError, match=r"10\.9\.1\.0/33 is no IPv4 network"):
+        lab.segment("green", network="10.9.1.0/33")
+    with pytest.raises(ArgumentError, match="there is a host a already"):
         lab.host("a")
 
 
 def test_a_namespace_that_fails_leaves_the_lab_usable(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lab_module, "_FORGET_MACHINE", "echo two >&2; echo lines; false")
+    monkeypatch.setattr(lan, "_FORGET_MACHINE", "echo two >&2; echo lines; false")
     with pytest.raises(LabError, match=r"refuses a network namespace \(two lines\)"):
         lab.host("a")
     monkeypatch.undo()
@@ -363,8 +472,8 @@ def pids_of(running: Running) -> list[int]:
 def test_the_end_of_a_lab_kills_everything_in_it(lab: Lab) -> None:
     with Lab(privileged=lab.privileged) as other:
         a = other.host("a")
-        a.connect(other.network("blue"))
-        pids = [a.pid, other.networks["blue"].pid, *pids_of(a.start_python(DAEMON))]
+        a.connect(other.segment("blue"))
+        pids = [a.pid, other.segments[0].pid, *pids_of(a.start_python(DAEMON))]
         assert not any(gone(pid) for pid in pids)
     assert all(gone(pid) for pid in pids), "close returned before they were gone"
     other.close()  # closing twice is harmless
@@ -377,17 +486,17 @@ def test_the_end_of_a_lab_kills_everything_in_it(lab: Lab) -> None:
 def test_kill_minus_nine_leaves_nothing_behind(lab: Lab) -> None:
     code = f"""
 import time
-from tests import lab, test_lab
-with lab.Lab(privileged={lab.privileged}) as made:
+from bcast.lab import Lab
+from tests import test_lab
+with Lab(privileged={lab.privileged}) as made:
     a = made.host("a")
-    a.connect(made.network("blue"))
+    a.connect(made.segment("blue"))
     pids = test_lab.pids_of(a.start_python(test_lab.DAEMON))
-    print(a.pid, made.networks["blue"].pid, made.pid, *pids, flush=True)
+    print(a.pid, made.segments[0].pid, made.pid, *pids, flush=True)
     time.sleep(60)
 """
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=with_path()
     ) as process:
         assert process.stdout is not None
         pids = [int(pid) for pid in process.stdout.readline().split()]
@@ -397,10 +506,53 @@ with lab.Lab(privileged={lab.privileged}) as made:
     assert wait_until_gone(pids) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_leave_nothing_behind(lab: Lab, number: signal.Signals) -> None:
+    code = f"""
+from bcast.lab import Lab
+from tests import test_lab
+with Lab(privileged={lab.privileged}) as made:
+    a = made.host("a")
+    pids = test_lab.pids_of(a.start_python(test_lab.DAEMON))
+    print(a.pid, made.pid, *pids, flush=True)
+    a.run(["sleep", "60"], timeout=100)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=with_path(),
+    ) as process:
+        assert process.stdout is not None
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        assert [pid for pid in pids if gone(pid)] == []
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert len(pids) == 4
+    assert wait_until_gone(pids) == []
+    assert process.returncode == -number
+    assert "KeyboardInterrupt" in errors if number is signal.SIGINT else errors == ""
+
+
+def test_an_exception_leaves_nothing_behind(lab: Lab) -> None:
+    pids = []
+
+    def fail() -> None:
+        with Lab(privileged=lab.privileged) as other:
+            pids.extend(pids_of(other.host("a").start_python(DAEMON)))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert len(pids) == 2
+    assert all(gone(pid) for pid in pids)
+
+
 def test_a_lab_is_quick(lab: Lab) -> None:
     started = time.perf_counter()
     with Lab(privileged=lab.privileged) as other:
-        blue = other.network("blue")
+        blue = other.segment("blue")
         for name in "abc":
             other.host(name).connect(blue)
         up = time.perf_counter()
@@ -415,7 +567,7 @@ def test_a_lab_is_quick(lab: Lab) -> None:
 
 def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(lab_module, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(system, "SYSTEM_FOLDERS", ())
     with pytest.raises(LabError, match="there is no command unshare: install util-linux"):
         Lab().open()
 
@@ -430,15 +582,35 @@ def test_a_privileged_lab_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.kernel
 def test_the_setting_that_forbids_user_namespaces_is_named() -> None:
     """In a user namespace with that setting, which is one of each user namespace."""
-    code = "from tests import lab; print(lab.lab_unavailable(False))"
+    code = "from bcast.lab import lab_unavailable; print(lab_unavailable())"
     script = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
     inside = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [*inside, sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True
+        [*inside, sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=with_path(),
+        check=True,
     )
     assert "the system refuses to make namespaces (unshare: " in done.stdout
     assert "user.max_user_namespaces is 0; as root, sysctl -w user.max_user" in done.stdout
+
+
+@pytest.mark.kernel("the program in docs/lab.md")
+def test_the_documented_program_runs() -> None:
+    document = Path(__file__).parent.parent / "docs" / "lab.md"
+    if not document.exists():
+        pytest.skip("docs/lab.md isn't here")
+    program, output = re.findall(r"^```\w*\n(.*?)^```$", document.read_text(), re.S | re.M)[:2]
+    if shutil.which("ping") is None:
+        program = program.replace('"ping", ', '"false", ')
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        env=with_path(),
+    )
+    assert (done.stdout, done.stderr) == (output, "")
 
 
 # --- the configuration of the tests
@@ -467,8 +639,7 @@ def pytest_inside(
     folder: Path, code: str, *, require: str, before: tuple[str, ...] = ()
 ) -> tuple[int, str]:
     """Exit status and output of pytest on one file with this configuration."""
-    for name in ("conftest.py", "lab.py"):
-        shutil.copy(Path(__file__).parent / name, folder)
+    shutil.copy(Path(__file__).parent / "conftest.py", folder)
     (folder / "test_inner.py").write_text(code)
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = kernel(reason): x\n")
     command = [*before, sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider"]

@@ -18,8 +18,9 @@ import pytest
 
 import bcast
 from bcast.cli import run
+from bcast.datagram import Family
+from bcast.lab import Host
 from tests.command import COMMAND, PATIENCE, any_lab, environment, free_port, run_bcast
-from tests.lab import Host
 
 
 @pytest.fixture(autouse=True)
@@ -213,7 +214,7 @@ def test_a_bug_of_ours_asks_to_be_reported(
 def host() -> Iterator[Host]:
     with any_lab() as lab:
         host = lab.host("a")
-        host.connect(lab.network("blue"))
+        host.connect(lab.segment("blue"))
         yield host
 
 
@@ -246,7 +247,7 @@ def test_no_ipv6_at_all() -> None:
         host = lab.host("old")
         for which in ("all", "default"):
             host.set_sysctl(f"net.ipv6.conf.{which}.disable_ipv6", 1)
-        host.connect(lab.network("blue"), ipv6=False)
+        host.connect(lab.segment("blue"), families=[Family.IPV4])
         run_bcast(host, "listen", "-t", "0")
         run_bcast(host, "send", "hi")
         run_bcast(host, "interfaces", "--explain")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bcast.datagram import Family
+from bcast.lab import Host
 from tests.command import any_lab, environment, say
-from tests.lab import Host
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -122,11 +123,11 @@ def test_the_session_is_what_one_sees(tmp_path: Path, path: dict[str, str]) -> N
     assert [command.split()[1] for command, _ in commands] == ["interfaces", "send", "listen"]
     with any_lab() as lab:
         a, c = lab.host("a"), lab.host("c")
-        green = lab.network("green", subnet="10.9.2.0/24")
-        a.connect(lab.network("blue", subnet="10.9.1.0/24"), ipv6=False)
-        a.connect(green, ipv6=False)
+        green = lab.segment("green", network="10.9.2.0/24")
+        a.connect(lab.segment("blue", network="10.9.1.0/24"), families=[Family.IPV4])
+        a.connect(green, families=[Family.IPV4])
         a.default_route("eth0")
-        c.connect(green, address="10.9.2.7", ipv6=False)
+        c.connect(green, address="10.9.2.7", families=[Family.IPV4])
         # IPv6 on lo is there or isn't; the session has none.
         a.set_sysctl("net.ipv6.conf.lo.disable_ipv6", 1)
         for command, output in commands[:2]:
@@ -160,12 +161,12 @@ def test_the_session_of_devices_is_what_one_sees(tmp_path: Path, path: dict[str,
     assert (discover.split()[1], watch.split()[1]) == ("discover", "watch")
     with any_lab() as lab:
         a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
-        blue = lab.network("blue", subnet="10.9.1.0/24")
-        green = lab.network("green", subnet="10.9.2.0/24")
-        a.connect(blue, ipv6=False)
-        a.connect(green, ipv6=False)
-        b.connect(blue, address="10.9.1.7", ipv6=False)
-        c.connect(green, address="10.9.2.7", ipv6=False)
+        blue = lab.segment("blue", network="10.9.1.0/24")
+        green = lab.segment("green", network="10.9.2.0/24")
+        a.connect(blue, families=[Family.IPV4])
+        a.connect(green, families=[Family.IPV4])
+        b.connect(blue, address="10.9.1.7", families=[Family.IPV4])
+        c.connect(green, address="10.9.2.7", families=[Family.IPV4])
         accessories = [
             host.start(["sh", "-c", f"exec bcast {args}"], env=path, capable=False)
             for host, args in zip((b, c), announced, strict=True)

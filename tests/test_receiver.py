@@ -21,11 +21,11 @@ from bcast.channels import InterfaceFailed
 from bcast.datagram import Address, Datagram, Family, Group, Interface
 from bcast.errors import ArgumentError, BcastError, InterfaceError, PortTakenError, SocketError
 from bcast.interfaces import InterfaceChanged
+from bcast.lab import Lab, LabError
 from bcast.receiver import Receiver
 from bcast.sender import Sender
 from bcast.sockets import open_receivers
 from tests.command import PATIENCE, eventually, free_port
-from tests.lab import Lab, LabError
 from tests.loopback import Watcher, loopback, nothing_leaks
 
 if sys.platform != "linux":
@@ -674,8 +674,8 @@ print(json.dumps(result))
 @pytest.mark.kernel("a host whose interfaces can be changed")
 def test_what_happens_to_interfaces(lab: Lab) -> None:
     host = lab.host("a")
-    host.connect(lab.network("blue"))
-    host.connect(lab.network("green"))
+    host.connect(lab.segment("blue"))
+    host.connect(lab.segment("green"))
     running = host.start_python(_INTERFACES, env={"PYTHONWARNINGS": "default::ResourceWarning"})
     running.wait_for("open")
     for command in (

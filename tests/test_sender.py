@@ -27,13 +27,13 @@ from bcast.errors import (
     TooLargeError,
 )
 from bcast.interfaces import Skipped, list_interfaces
+from bcast.lab import Host, Lab, Running
 from bcast.payload import Template
 from bcast.receiver import Receiver
 from bcast.results import Failed, SendResults, Sent, merge
 from bcast.sender import Sender
 from bcast.sockets.transfer import Way
 from tests.command import Wire, any_lab, eventually, free_port
-from tests.lab import Host, Lab, Running
 from tests.loopback import nothing_leaks
 
 if sys.platform != "linux":
@@ -484,7 +484,7 @@ LO = ["lo loopback"]
 
 @pytest.mark.kernel("a host whose interfaces can be changed")
 def test_the_next_send_notices_what_changed(lab: Lab) -> None:
-    blue, green = lab.network("blue"), lab.network("green")
+    blue, green = lab.segment("blue"), lab.segment("green")
     host = lab.host("a")
     host.connect(blue)
     sending = Sending(host, 7)
@@ -518,7 +518,7 @@ def test_the_next_send_notices_what_changed(lab: Lab) -> None:
 def test_no_datagram_leaves_with_the_address_of_another_interface(to: str) -> None:
     # Between listing and sending eth1 loses its address; the kernel alone would take eth0's.
     with any_lab() as lab:
-        blue, green = lab.network("blue"), lab.network("green")
+        blue, green = lab.segment("blue"), lab.segment("green")
         a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
         a.connect(blue)
         b.connect(blue)
@@ -537,7 +537,7 @@ def test_no_datagram_leaves_with_the_address_of_another_interface(to: str) -> No
 @pytest.mark.kernel("a host with two interfaces")
 def test_a_family_of_its_own(lab: Lab) -> None:
     host = lab.host("a")
-    host.connect(lab.network("blue"))
+    host.connect(lab.segment("blue"))
     link_local = host.links[0].link_local
     sending = Sending(host, 1, to="ff02::1", family=Family.IPV6.value)
     assert sending.send()[0] == [f"eth0 {link_local}%eth0"]

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from bcast.lab import Host, Lab
 from tests.command import Lan, Wire, any_lab, say, two_networks
-from tests.lab import Host, Lab
 
 if sys.platform != "linux":
     pytest.skip("needs network namespaces", allow_module_level=True)

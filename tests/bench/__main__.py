@@ -6,8 +6,8 @@ import argparse
 import signal
 import sys
 
+from bcast.lab import LabError
 from tests.bench import discovery, flood, memory, receive, send, start, targets
-from tests.lab import LabError
 
 _NAMES = ("receive", "send", "flood", "start", "memory", "discovery", "targets")
 #: Those that take minutes run only when they are named.

@@ -32,10 +32,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bcast
+from bcast.lab import LabError, Running
 from tests.bench.measure import print_table
 from tests.bench.network import GROUP, INTERFACE, LENGTH, Cable, bcast_command, cable, subject
 from tests.bench.processes import children, pause, queue, resume, softnet_drops, traffic
-from tests.lab import LabError, Running
 
 __all__ = ["run"]
 

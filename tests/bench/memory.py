@@ -15,10 +15,10 @@ from __future__ import annotations
 import threading
 import time
 
+from bcast.lab import LabError
 from tests.bench.measure import print_table
 from tests.bench.network import GROUP, INTERFACE, LENGTH, Cable, bcast_command, cable, subject
 from tests.bench.processes import resident, traffic
-from tests.lab import LabError
 
 __all__ = ["run"]
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bcast
+from bcast.lab import Lab, Running, lab_unavailable
 from tests.bench.processes import pause, queue, resume
-from tests.lab import Lab, Running, lab_unavailable
 
 __all__ = ["GROUP", "INTERFACE", "LENGTH", "Cable", "Sending", "bcast_command", "cable", "subject"]
 

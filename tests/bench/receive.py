@@ -28,10 +28,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bcast.lab import LabError, Running
 from tests.bench.measure import Goal, Series, at_most, print_table
 from tests.bench.network import GROUP, INTERFACE, LENGTH, Cable, bcast_command, cable, subject
 from tests.bench.processes import drain, pause, queue
-from tests.lab import LabError, Running
 
 __all__ = ["run"]
 

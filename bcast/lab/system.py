@@ -1,0 +1,90 @@
+"""What a lab needs of the system: its tools, and why it may refuse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from bcast.errors import LabError
+
+__all__ = [
+    "SYSTEM_FOLDERS",
+    "has_tool",
+    "kernel_has_ipv6",
+    "not_linux",
+    "powerless",
+    "refusal",
+    "tool",
+]
+
+#: Ordinary users often don't have these folders in PATH, but `ip` may be there.
+SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
+_PACKAGES = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "tc": "iproute2",
+    "unshare": "util-linux",
+}
+_NOBODY = 65534
+
+
+def tool(name: str) -> str:
+    """The path of a command. Raises `LabError` with the package to install."""
+    found = _find(name)
+    if found is None:
+        raise LabError(f"there is no command {name}", f"install {_PACKAGES[name]}")
+    return found
+
+
+def has_tool(name: str) -> bool:
+    """Whether there is such a command."""
+    return _find(name) is not None
+
+
+def _find(name: str) -> str | None:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
+    return shutil.which(name, path=path)
+
+
+def not_linux() -> LabError:
+    """The error of every other system."""
+    return LabError("a lab needs Linux: it is made of network namespaces")
+
+
+def refusal(privileged: bool) -> str:
+    """What to do about a system that refuses namespaces: the settings that forbid them."""
+    if privileged:
+        return "root needs CAP_SYS_ADMIN for it: run the container with --privileged"
+    for name, forbids, remedy in (
+        ("kernel/unprivileged_userns_clone", "0", "1"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+        ("user/max_user_namespaces", "0", "10000"),
+    ):
+        try:
+            value = Path("/proc/sys", name).read_text().strip()
+        except OSError:
+            continue
+        if value == forbids:
+            setting = name.replace("/", ".")
+            return f"{setting} is {value}; as root, sysctl -w {setting}={remedy} allows it"
+    return "a container forbids it by default: run it with --security-opt seccomp=unconfined"
+
+
+def powerless() -> list[str]:
+    """Arguments of unshare that take a command every capability over the lab's network.
+
+    In a user namespace below the one that owns the network there are none to be had, whatever
+    the command then does. It shows the caller's own ids; root would show 0, and is nobody.
+    """
+    if sys.platform != "linux":
+        raise not_linux()
+    user, group = os.getuid() or _NOBODY, os.getgid() or _NOBODY
+    return ["--user", f"--map-user={user}", f"--map-group={group}"]
+
+
+def kernel_has_ipv6() -> bool:
+    """Whether interfaces can have IPv6 addresses."""
+    return os.path.exists("/proc/net/if_inet6")
