@@ -40,10 +40,10 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from bcast.lab import Host, Lab, LabError, Running, lab_unavailable
 from tests.bench.lan import Counts, Lan, environment, lan, script
 from tests.bench.measure import print_table
 from tests.bench.processes import pause, resume, softnet_drops
-from tests.lab import Host, Lab, LabError, Running, lab_unavailable
 
 __all__ = ["ONLY", "Case", "Run", "measure", "run"]
 
@@ -302,9 +302,7 @@ def _measure_mdns(made: Lan, python: str, count: int) -> list[Run]:
     _hurry(announcers)
     made.lose(0.1)
     searcher = made.searchers[0]
-    address = searcher.links[0].address
-    assert address is not None
-    arguments = (str(address.ip), str(count), str(_SECONDS))
+    arguments = (str(searcher.links[0].address()), str(count), str(_SECONDS))
     command = script("multicast_dns", "search", *arguments, python=python)
     results = []
     with _searchers([searcher], command) as searchers:

@@ -1,6 +1,6 @@
 """A LAN of very many hosts on one bridge that loses what it is told to, and counts.
 
-`Lan.open` makes a lab with one network: some hosts for those who search, and any number of
+`lan` makes a lab with one segment: some hosts for those who search, and any number of
 namespaces for those who are found, which one process holds (a process for each of 400 would be
 slow to make, and to remove). All of it vanishes with the lab, whatever ends it.
 """
@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bcast
-from tests.lab import Host, Lab, Network, Running, lab_unavailable
+from bcast.datagram import Family
+from bcast.lab import Host, Lab, Running, lab_unavailable
+from bcast.lab.segment import BRIDGE
 
 __all__ = ["Counts", "Lan", "environment", "lan", "script"]
 
@@ -79,17 +81,16 @@ class Lan:
     def __init__(self, lab: Lab, count: int, searchers: int) -> None:
         self.lab = lab
         self.count = count
-        self._network: Network = lab.network("lan", subnet=_SUBNET)
+        self._segment = lab.segment(network=_SUBNET, families=(Family.IPV4,))
         self.searchers: list[Host] = []
         known = []
         for number in range(searchers):
             host = lab.host(f"searcher{number}")
-            link = host.connect(self._network, ipv6=False)
+            link = host.connect(self._segment)
             self.searchers.append(host)
-            assert link.address is not None
-            known.append(f"{link.address.ip}={link.hardware_address}")
+            known.append(f"{link.address()}={link.hardware_address}")
         self._holder = self._start(
-            script("namespaces", "bridge", f"{_FIRST}x{count}", ",".join(known))
+            script("namespaces", BRIDGE, f"{_FIRST}x{count}", ",".join(known))
         )
         said = self._holder.wait_for("places", timeout=_PATIENCE)
         self._places = said.split()[1:]
@@ -133,10 +134,10 @@ class Lan:
         return Counts(by_name["groups"], by_name["others"], by_name["copies"], by_name["lost"])
 
     def _start(self, command: Sequence[str]) -> Running:
-        return self._network.start(command, env=environment(), capable=True)
+        return self._segment.start(command, env=environment(), capable=True)
 
     def _nft(self, *args: str, rules: str | None = None) -> str:
-        done = self._network.run(
+        done = self._segment.run(
             ["nft", *args], input=rules, env={"PATH": _PATH}, capable=True, timeout=_PATIENCE
         )
         return done.stdout
