@@ -24,7 +24,7 @@ PROJECT = Path(__file__).parent.parent
 #: from what stands before it, except that the modules of a folder ("x/") may import one another.
 LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
     1: (("values", "errors", "datagram", "timestamp", "machine", "messages", "device"),),
-    2: (("destinations", "wire/", "domain"), ("payload",), ("networks",)),
+    2: (("destinations", "wire/", "domain"), ("payload",), ("networks",), ("matching",)),
     3: (("discovery/",),),
     4: (("interfaces/",), ("sockets/",), ("capture/",), ("simnet/",), ("lab/",)),
     5: (

@@ -303,7 +303,7 @@ def test_a_key_that_all_can_read_is_warned_about(lan: Lan, tmp_path: Path) -> No
     [
         (["_Lamp"], "'_Lamp' is not a service type: use 1 to 63 of a-z"),
         (["x" * 64], "is not a service type: use 1 to 63 of a-z"),
-        (["--match", "lamp"], "'lamp' is no condition: write --match KEY=GLOB"),
+        (["--match", "lamp"], "'lamp' is no condition: write KEY=GLOB"),
         (["--expect", "0"], "can't expect 0 devices: use --expect 1 or more, or --gone"),
         (["--expect", "1", "--gone"], "--expect and --gone exclude each other"),
         (["-t", "-1"], "--timeout -1 can't be: use 0 to 86400 seconds"),

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcast.cli.matching import Matcher
 from bcast.device import Device, Sighting
 from bcast.errors import ArgumentError
+from bcast.matching import Matcher, exactly
 from tests.strategies import devices
 
 LAMP = Device(
@@ -83,7 +83,7 @@ def test_all_must_hold() -> None:
 
 @pytest.mark.parametrize("condition", ["", "name", "=lamp", "lamp-*"])
 def test_what_is_no_condition_is_said(condition: str) -> None:
-    with pytest.raises(ArgumentError, match=r"--match KEY=GLOB"):
+    with pytest.raises(ArgumentError, match=r"write KEY=GLOB"):
         Matcher([condition])
 
 
@@ -93,6 +93,16 @@ def test_a_device_matches_what_it_is(device: Device, data: st.DataObject) -> Non
     own = {"name", "type", "id", "protocol", "address", "interface"}
     plain = {k: v for k, v in device.attributes.items() if "=" not in k and k not in own}
     key, value = data.draw(st.sampled_from(sorted((keys | plain).items())))
-    quoted = "".join(f"[{c}]" if c in "*?[" else c for c in value)
-    assert Matcher([f"{key}={quoted}"])(device)
-    assert not Matcher([f"{key}={quoted}?"])(device)
+    meant = Matcher([f"{key}={exactly(value)}"])
+    assert meant(device)
+    assert meant.unmet(device) == ()
+    assert not Matcher([f"{key}={exactly(value)}?"])(device)
+
+
+def test_what_is_not_as_it_is_meant_is_said() -> None:
+    meant = Matcher(["name=lamp-*", "type=_plug", "serial=7", "interface=eth1"])
+    assert meant.unmet(LAMP) == (
+        "type is _lamp, not _plug",
+        "serial isn't there, let alone 7",
+        "interface is eth0 and wlan0, not eth1",
+    )

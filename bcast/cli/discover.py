@@ -16,7 +16,6 @@ from bcast.cli.devices import (
 )
 from bcast.cli.driving import begin, driving, turns
 from bcast.cli.interruption import Stopped, interruptible
-from bcast.cli.matching import Matcher
 from bcast.cli.options import (
     Exclude,
     Interfaces,
@@ -37,6 +36,7 @@ from bcast.device import Device, DeviceEvent, Removed
 from bcast.discovery.prober import Prober
 from bcast.domain import Domain
 from bcast.errors import ArgumentError
+from bcast.matching import Matcher
 from bcast.messages import check_type
 
 if TYPE_CHECKING:

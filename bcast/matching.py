@@ -1,4 +1,4 @@
-"""Which devices are meant: ``--match KEY=GLOB``."""
+"""Which devices are meant: ``KEY=GLOB``, as ``--match`` and expectations have it. Layer 2."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from bcast.device import Device
 from bcast.errors import ArgumentError
 
-__all__ = ["Matcher"]
+__all__ = ["Matcher", "exactly"]
 
 # What a key means that isn't an attribute's. Where a device has several, one of them will do.
 _MEANINGS: dict[str, Callable[[Device], Iterable[str]]] = {
@@ -30,24 +30,39 @@ class Matcher:
     """
 
     def __init__(self, conditions: Iterable[str]) -> None:
-        self._conditions: list[tuple[str, re.Pattern[str]]] = []
-        for condition in conditions:
+        self.conditions = tuple(conditions)
+        self._patterns: list[tuple[str, str, re.Pattern[str]]] = []
+        for condition in self.conditions:
             key, equals, glob = condition.partition("=")
             if not (key and equals):
                 raise ArgumentError(
                     f"'{condition}' is no condition",
-                    "write --match KEY=GLOB, like name='lamp-*' or interface=eth0",
+                    "write KEY=GLOB, like name='lamp-*' or interface=eth0",
                 )
             from fnmatch import translate
 
-            self._conditions.append((key, re.compile(translate(glob))))
+            self._patterns.append((key, glob, re.compile(translate(glob))))
 
     def __call__(self, device: Device) -> bool:
-        for key, pattern in self._conditions:
-            if key in _MEANINGS:
-                values = _MEANINGS[key](device)
-            else:
-                values = [v for k, v in device.attributes.items() if k == key]
+        return all(any(map(p.match, _values(device, key))) for key, _, p in self._patterns)
+
+    def unmet(self, device: Device) -> tuple[str, ...]:
+        """What of a device isn't as it is meant, in words: ``type is _lamp, not _plug``."""
+        found = []
+        for key, glob, pattern in self._patterns:
+            values = tuple(_values(device, key))
             if not any(map(pattern.match, values)):
-                return False
-        return True
+                said = f"is {' and '.join(values)}, not" if values else "isn't there, let alone"
+                found.append(f"{key} {said} {glob}")
+        return tuple(found)
+
+
+def exactly(text: str) -> str:
+    """The glob that only ``text`` matches."""
+    return re.sub(r"([*?[])", r"[\1]", text)
+
+
+def _values(device: Device, key: str) -> Iterable[str]:
+    if key in _MEANINGS:
+        return _MEANINGS[key](device)
+    return [value for name, value in device.attributes.items() if name == key]
