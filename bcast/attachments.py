@@ -234,6 +234,11 @@ class Attachments(Channels):
             state.interface, "ready" if None in failures else "failed", str(told)
         )
 
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where datagrams are sent from."""
+        return tuple(outlet.here for outlet in self._outlets.values())
+
     def most_queued(self) -> int:
         """How many datagrams can be waiting at most, in all receive buffers together."""
         return sum(queue_room(opened, 1) for opened in self.inlets)

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from bcast.attachments import Attachments, Inlet
 from bcast.channels import InterfaceState, Notice
-from bcast.datagram import Datagram, Family, Group, Interface
+from bcast.datagram import Datagram, Endpoint, Family, Group, Interface
 from bcast.destinations import check_family
 from bcast.errors import ArgumentError
 from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, listed, select
@@ -154,6 +154,11 @@ class Driver(Generic[EventT]):
     def attached(self) -> tuple[Attached, ...]:
         """The interfaces that the machine has now."""
         return self._told
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where it sends from now: one of each interface and family."""
+        return self._attachments.endpoints
 
     @property
     def traffic(self) -> Traffic:

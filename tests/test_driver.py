@@ -89,6 +89,7 @@ def test_what_is_asked_is_answered(port: int, clock: Clock, run: Open) -> None:
     assert (question.payload, question.ttl) == (b"who", 255)
     assert question.source.address == IPv4Address("127.0.0.1")
     assert question.destination == everybody(port)
+    assert first.endpoints == (question.source,)
     assert question.interface.name == "lo"
     [answer] = [
         d for received in asking.received for d in received.datagrams if d.payload == b"other"

@@ -901,3 +901,18 @@ def test_openings_are_as_asked_for() -> None:
     probe = decode(outgoing.payload)
     assert isinstance(probe, Probe)
     assert probe.high == 4_096
+
+
+def test_a_search_that_is_asked_for_is_as_eager_as_the_first() -> None:
+    bench = Bench()
+    bench.answer(Peer())
+    bench.wait(20.0)
+    before = len(bench.probes)
+    bench.prober.search(bench.now)
+    bench._collect()
+    asked = bench.probes[before:]
+    assert [time for time, _, _ in asked] == [20.0]
+    # Who is known already isn't asked to answer again.
+    assert asked[0][2].filter
+    bench.wait(0.1)
+    assert len(bench.probes) > before + 2

@@ -203,6 +203,13 @@ class Prober:
             return self._table
         return [peer for peer in self._table if index in peer.heard]
 
+    def search(self, now: float) -> None:
+        """Searches again, as eagerly as at first, with what is known: somebody is waited for."""
+        for side in self._sides.values():
+            if side.search.started:
+                side.start(now)
+        self._ask(now)
+
     # -- what comes in ------------------------------------------------------------------------
 
     def receive_datagrams(self, received: Received, now: float) -> None:
