@@ -31,6 +31,7 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
         (
             *("counts", "queues", "channels", "results", "receiver", "legs", "outlets", "sender"),
             *("attachments", "driver", "runners", "participant", "browser", "announcer"),
+            "lans/",
         ),
     ),
     6: (("cli/", "__main__"),),

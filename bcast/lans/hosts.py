@@ -1,0 +1,158 @@
+"""What a script holds in its hands: the hosts of a LAN, and the fake accessories on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, Unpack
+
+from bcast.errors import ArgumentError
+from bcast.lans.fakes import Accessory, Switches, SwitchSettings
+from bcast.matching import exactly
+from bcast.messages import Service
+
+if TYPE_CHECKING:
+    from bcast.lans.lan import Lan
+
+__all__ = ["Announced", "Host", "Running"]
+
+
+class Running(Protocol):
+    """A machine that runs on a host."""
+
+    def tell(self, verb: str, *arguments: object) -> None:
+        """Calls a method of the machine, with the arguments and the time."""
+
+    def stop(self) -> None:
+        """Ends it without a word. More than once is fine."""
+
+
+class Host:
+    """A host of a LAN; `Lan.host` makes one.
+
+    ``name``; ``networks``: those that it is connected to, by name; ``accessories`` on it.
+    """
+
+    def __init__(self, lan: Lan, name: str, networks: tuple[str, ...]) -> None:
+        self.name = name
+        self.networks = networks
+        self.accessories: list[Announced] = []
+        self._lan = lan
+
+    def __repr__(self) -> str:
+        return f"<Host {self.name}>"
+
+    def announce(
+        self,
+        *services: Service,
+        id: bytes | None = None,
+        interval: float | None = None,
+        **switches: Unpack[SwitchSettings],
+    ) -> Announced:
+        """Starts a fake accessory that offers these services.
+
+        ``id``: 16 bytes, random if not given. ``interval``: seconds between its beats, 1..3600.
+        The rest is `Switches`. Raises `ArgumentError` for what can't be.
+        """
+        if not services:
+            raise ArgumentError("an accessory without a service can't be found", "give it one")
+        return self._lan._announce(
+            self, Accessory(services, id or b"", Switches().set(switches), interval)
+        )
+
+    def roam(self, network: str) -> None:
+        """Leaves all networks that it is on, and connects to this one instead.
+
+        Raises `ArgumentError` if there is no network of that name.
+        """
+        self._lan._check_network(network)
+        self._lan._remark(f"{self.name} roams from {', '.join(self.networks)} to {network}")
+        self._lan._roam(self, network)
+        self.networks = (network,)
+
+
+class Announced:
+    """A fake accessory on a host; `Host.announce` makes one."""
+
+    def __init__(self, lan: Lan, host: Host, accessory: Accessory, running: Running) -> None:
+        self.host = host
+        self._lan = lan
+        self._made = accessory
+        self._running = running
+
+    def __repr__(self) -> str:
+        return f"<accessory {self.service.name!r} on {self.host.name}>"
+
+    @property
+    def id(self) -> str:
+        """The `bcast.Device.id` that it has, or should have."""
+        return self._made.id.hex()
+
+    @property
+    def service(self) -> Service:
+        """The first that it offers now."""
+        return self._made.services[0]
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        return self._made.services
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What its device is like, as `bcast.matching.Matcher` has it."""
+        return f"name={exactly(self.service.name)}", f"type={self.service.type}"
+
+    @property
+    def switches(self) -> Switches:
+        return self._made.switches
+
+    def switch(self, **switches: Unpack[SwitchSettings]) -> None:
+        """Changes how it misbehaves, from now on. Raises `ArgumentError`."""
+        changed = self._made.switches.set(switches)
+        said = ", ".join(f"{name}={value}" for name, value in switches.items())
+        self._remark(f"is switched to {said}")
+        self._made = self._made.__replace__(switches=changed)
+        self._running.tell("switch", changed)
+
+    def change(
+        self,
+        *,
+        name: str | None = None,
+        port: int | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Offers its first service otherwise, and says so. Raises `ArgumentError`."""
+        old = self.service
+        new = Service(
+            old.name if name is None else name,
+            old.type,
+            old.port if port is None else port,
+            old.attributes if attributes is None else attributes,
+        )
+        fields = ("name", "port", "attributes")
+        changed = ", ".join(f for f in fields if getattr(new, f) != getattr(old, f))
+        self._remark(f"changes its {changed or 'version'}")
+        self._made = self._made.__replace__(services=(new, *self._made.services[1:]))
+        self._running.tell("offer", self._made.services)
+
+    def leave(self) -> None:
+        """Says goodbye (three times within 0.3 seconds) and nothing more, unless it forgets to."""
+        self._remark("leaves")
+        self._running.tell("leave")
+
+    def crash(self) -> None:
+        """Ends at once, without a word, as without power."""
+        self._remark("crashes")
+        self._running.stop()
+
+    def restart(self) -> None:
+        """Crashes and starts again: the same id, and nothing else that it remembers."""
+        self._remark("restarts")
+        self._running.stop()
+        self._running = self._lan._start(self.host, self._made)
+
+    def roam(self, network: str) -> None:
+        """Its host leaves its networks and connects to this one instead: see `Host.roam`."""
+        self.host.roam(network)
+
+    def _remark(self, what: str) -> None:
+        self._lan._remark(f"{self.service.name!r} on {self.host.name} {what}")

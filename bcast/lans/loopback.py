@@ -1,0 +1,101 @@
+"""A LAN on the loopback interface: real sockets, without privileges, in one process."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from ipaddress import IPv4Address
+from typing import ClassVar
+from uuid import uuid4
+
+from bcast.datagram import Address, Family, Group, Interface
+from bcast.destinations import DEFAULT_GROUPS
+from bcast.domain import Domain
+from bcast.errors import ArgumentError, BcastError, InterfaceError
+from bcast.interfaces import list_interfaces, select
+from bcast.lans.fakes import Accessory
+from bcast.lans.hosts import Host, Running
+from bcast.lans.sockets import SocketLan
+
+__all__ = ["LoopbackLan", "loopback_unavailable"]
+
+_FIRST = IPv4Address("127.0.0.1")
+_LAST = IPv4Address("127.255.255.255")
+
+
+class LoopbackLan(SocketLan):
+    """Hosts are the addresses 127.0.0.N; where there is only 127.0.0.1, they share it.
+
+    The observer is 127.0.0.1. What else is on the loopback interface takes part if it is told
+    `Lan.settings`; ``domain`` is for what can't be told: None takes a port that nobody uses, and
+    a realm of its own. ``seed``: what is lost to `loss`. Raises `InterfaceError` if there is no
+    loopback interface with an IPv4 address that is up.
+    """
+
+    kind: ClassVar[str] = "loopback"
+
+    def __init__(self, *, seed: int = 0, networks: int = 1, domain: Domain | None = None) -> None:
+        if networks != 1:
+            raise ArgumentError(
+                f"the loopback interface is one network, not {networks}",
+                "use the simulated LAN or the lab",
+            )
+        self._loopback = _loopback()
+        groups = tuple(group for group in DEFAULT_GROUPS if group.family is Family.IPV4)
+        super().__init__(domain or _own_domain(groups), [self._loopback.name], seed)
+        self._addresses: dict[Host, IPv4Address] = {}
+        self._connect(self.observer)
+
+    @property
+    def label(self) -> str:
+        return f"LAN on {self._loopback.name}"
+
+    def _connect(self, host: Host) -> None:
+        self._addresses[host] = _FIRST + len(self._addresses)
+
+    def _start(self, host: Host, accessory: Accessory | None) -> Running:
+        lo = self._loopback
+        if sys.platform == "linux":
+            # Only there all of 127.0.0.0/8 is this host.
+            own = Address(self._addresses[host], 8, _LAST)
+            lo = lo.__replace__(addresses=(own,))
+        return self._run(
+            host,
+            accessory,
+            interfaces=lo.name,
+            family=Family.IPV4,
+            list_interfaces=lambda: (lo,),
+        )
+
+    def _roam(self, host: Host, network: str) -> None:
+        raise ArgumentError(
+            f"{host.name} can't roam: {self._loopback.name} is the only network",
+            "use the simulated LAN or the lab",
+        )
+
+    def _interfaces(self, host: Host) -> tuple[str, ...]:
+        return self.networks
+
+
+def loopback_unavailable() -> str:
+    """Why there can't be such a LAN here; empty if there can."""
+    try:
+        _loopback()
+    except BcastError as error:
+        return str(error)
+    return ""
+
+
+def _loopback() -> Interface:
+    lo = select(list_interfaces(), "loopback").chosen[0]
+    if not lo.addresses_of(Family.IPV4):
+        raise InterfaceError(f"{lo.name} has no IPv4 address", "add 127.0.0.1/8 to it")
+    return lo
+
+
+def _own_domain(groups: tuple[Group, ...]) -> Domain:
+    """A port that nobody has now, and a realm for whoever takes it at the same time."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((str(_FIRST), 0))
+        port: int = probe.getsockname()[1]
+    return Domain(f"lan-{uuid4()}", port, groups)

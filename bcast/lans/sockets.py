@@ -1,0 +1,176 @@
+"""What LANs on real sockets have in common: their clock, and machines that run in threads."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from random import Random, SystemRandom
+from time import monotonic
+from typing import Any
+
+from bcast.datagram import Datagram, Endpoint, Family, Interface
+from bcast.domain import Domain
+from bcast.driver import Driver
+from bcast.lans.fakes import Accessory, FakeAccessory
+from bcast.lans.gate import Gate
+from bcast.lans.hosts import Host, Running
+from bcast.lans.lan import Lan
+from bcast.lans.observer import Observer
+from bcast.runners import ThreadRunner
+
+__all__ = ["SocketLan", "ThreadRunning"]
+
+
+class SocketLan(Lan):
+    """A LAN whose machines run in threads of this process, on its sockets.
+
+    Faults are made between sockets and machines, so they concern what the LAN runs itself.
+    """
+
+    def __init__(self, domain: Domain, networks: Sequence[str], seed: int) -> None:
+        super().__init__(domain, networks, seed)
+        self._began = monotonic()
+        self._running: list[tuple[Host, ThreadRunning]] = []
+        self._lossy = Random(f"{seed} loss")
+        self._places: dict[Host, int] = {}
+
+    @property
+    def now(self) -> float:
+        return monotonic() - self._began
+
+    def close(self) -> None:
+        for _, running in self._running:
+            running.stop()
+
+    def _pass_time(self, ready: Callable[[], bool], limit: float) -> bool:
+        changed = self.journal.changed
+        with changed:
+            while not ready():
+                self._raise_failures()
+                left = limit - self.now
+                if left <= 0:
+                    return False
+                changed.wait(left)
+        return True
+
+    def _raise_failures(self) -> None:
+        for _, running in self._running:
+            if running.error is not None:
+                raise running.error
+
+    def _wake(self) -> None:
+        with self.journal.changed:
+            self.journal.changed.notify_all()
+
+    def _run(
+        self,
+        host: Host,
+        accessory: Accessory | None,
+        *,
+        interfaces: Sequence[str] | str | None,
+        family: Family | None,
+        list_interfaces: Callable[[], tuple[Interface, ...]],
+    ) -> ThreadRunning:
+        machine: Observer | FakeAccessory
+        if accessory is None:
+            machine = Observer(random=SystemRandom(), domain=self.domain, note=self.journal.add)
+        else:
+            machine = FakeAccessory(accessory, random=SystemRandom(), domain=self.domain)
+        gate: Gate[Any] = Gate(machine, lambda datagram: self._arrives(host, datagram))
+        driver = Driver(
+            gate,
+            port=self.domain.port,
+            groups=self.domain.groups,
+            broadcast=self.domain.broadcast,
+            interfaces=interfaces,
+            family=family,
+            clock=lambda: self.now,
+            list_interfaces=list_interfaces,
+        )
+        running = ThreadRunning(machine, gate, driver, self._wake)
+        self._running.append((host, running))
+        return running
+
+    # -- faults -------------------------------------------------------------------------------
+
+    def _arrives(self, host: Host, datagram: Datagram) -> bool:
+        """Whether a datagram reaches a host; called by the threads."""
+        if not self._chance and not self._places:
+            return True
+        sender = self._sender(datagram.source)
+        if sender is host:
+            return True
+        here, there = self._places.get(host), None
+        if sender is not None:
+            there = self._places.get(sender)
+        if here is not None and there is not None and here != there:
+            return False
+        return not self._chance or self._lossy.random() >= self._chance
+
+    def _sender(self, source: Endpoint) -> Host | None:
+        for host, running in tuple(self._running):
+            if source in running.endpoints:
+                return host
+        return None
+
+    def _set_loss(self, chance: float) -> None:
+        """The threads look at the chance themselves."""
+
+    def _set_sides(self, sides: tuple[tuple[Host, ...], ...]) -> None:
+        self._places = {host: number for number, side in enumerate(sides) for host in side}
+
+    def _set_down(self, host: Host, interface: str, down: bool) -> None:
+        for where, running in self._running:
+            if where is host:
+                running.set_down(interface, down)
+
+    @abstractmethod
+    def _start(self, host: Host, accessory: Accessory | None) -> Running: ...
+
+
+class ThreadRunning:
+    """A machine that a thread of its own drives, which calls ``failed`` if it does."""
+
+    def __init__(
+        self,
+        machine: object,
+        gate: Gate[Any],
+        driver: Driver[Any],
+        failed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._machine = machine
+        self._gate = gate
+        self._driver = driver
+        self.endpoints = driver.endpoints
+        self._failed = failed
+        self._runner: ThreadRunner | None = None
+        try:
+            self._runner = ThreadRunner(driver, self._look)
+        except BaseException:
+            driver.close()
+            raise
+
+    def _look(self) -> None:
+        if self.error is not None:
+            self._failed()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What its thread failed of."""
+        return None if self._runner is None else self._runner.error
+
+    def _call(self, function: Callable[[], object]) -> None:
+        assert self._runner is not None
+        self._runner.call(function)
+
+    def tell(self, verb: str, *arguments: object) -> None:
+        function = getattr(self._machine, verb)
+        self._call(lambda: function(*arguments, self._driver.now()))
+
+    def set_down(self, interface: str, down: bool) -> None:
+        """Cuts it off from an interface, or connects it again."""
+        self._call(lambda: self._gate.set_down(interface, down, self._driver.now()))
+
+    def stop(self) -> None:
+        if self._runner is not None:
+            self._runner.close()
