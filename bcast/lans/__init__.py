@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from bcast.lans.expectations import ExpectationError
 from bcast.lans.fakes import Switches
-from bcast.lans.hosts import Announced, Host
+from bcast.lans.hosts import Announced, Host, UnsupportedError
 from bcast.lans.lan import Lan
 from bcast.lans.loopback import LoopbackLan, loopback_unavailable
 from bcast.lans.simulated import SimulatedLan
+from bcast.lans.target import TargetLan
 
 __all__ = [
     "Announced",
@@ -22,5 +23,7 @@ __all__ = [
     "LoopbackLan",
     "SimulatedLan",
     "Switches",
+    "TargetLan",
+    "UnsupportedError",
     "loopback_unavailable",
 ]

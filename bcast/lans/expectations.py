@@ -99,7 +99,7 @@ class Expecting(ABC):
         ``match``: what `Match` says. ``on``: a glob for the observer's interface.
         """
         __tracebackhide__ = True
-        wanted = Wanted(match, on)
+        wanted = self._wanted(match, on)
         found = self._await(lambda: self._first(wanted), within, search=True)
         if found is None:
             self._fail(f"no device {wanted} was there within {within:g} s", wanted)
@@ -109,7 +109,7 @@ class Expecting(ABC):
     def expect_no_device(self, match: Match = (), *, during: float, on: str | None = None) -> None:
         """No device that fits is there, nor comes in ``during`` seconds."""
         __tracebackhide__ = True
-        wanted = Wanted(match, on)
+        wanted = self._wanted(match, on)
         found = self._await(lambda: self._first(wanted), during, search=True)
         if found is not None:
             self._fail(f"a device {wanted} is there: {found.name!r} {found.type}")
@@ -164,7 +164,7 @@ class Expecting(ABC):
         self, match: Match, fits: Callable[[DeviceEvent], bool], words: str, within: float
     ) -> Device:
         __tracebackhide__ = True
-        wanted = Wanted(match)
+        wanted = self._wanted(match)
 
         def find() -> tuple[int, Device] | None:
             since = self.journal.events_since(lambda device: self._taken.get(device.id, 0))
@@ -181,6 +181,9 @@ class Expecting(ABC):
         return device
 
     # -- how ----------------------------------------------------------------------------------
+
+    def _wanted(self, match: Match, on: str | None = None) -> Wanted:
+        return Wanted(match, on)
 
     def _first(self, wanted: Wanted) -> Device | None:
         return next(filter(wanted, self.devices), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, Unpack
 
-from bcast.errors import ArgumentError
+from bcast.errors import ArgumentError, BcastError
 from bcast.lans.fakes import Accessory, Switches, SwitchSettings
 from bcast.matching import exactly
 from bcast.messages import Service
@@ -13,7 +13,11 @@ from bcast.messages import Service
 if TYPE_CHECKING:
     from bcast.lans.lan import Lan
 
-__all__ = ["Announced", "Host", "Running"]
+__all__ = ["Announced", "Host", "Running", "UnsupportedError"]
+
+
+class UnsupportedError(BcastError):
+    """This kind of LAN can't do that; another one can."""
 
 
 class Running(Protocol):

@@ -11,10 +11,10 @@ from uuid import uuid4
 from bcast.datagram import Address, Family, Group, Interface
 from bcast.destinations import DEFAULT_GROUPS
 from bcast.domain import Domain
-from bcast.errors import ArgumentError, BcastError, InterfaceError
+from bcast.errors import BcastError, InterfaceError
 from bcast.interfaces import list_interfaces, select
 from bcast.lans.fakes import Accessory
-from bcast.lans.hosts import Host, Running
+from bcast.lans.hosts import Host, Running, UnsupportedError
 from bcast.lans.sockets import SocketLan
 
 __all__ = ["LoopbackLan", "loopback_unavailable"]
@@ -29,14 +29,14 @@ class LoopbackLan(SocketLan):
     The observer is 127.0.0.1. What else is on the loopback interface takes part if it is told
     `Lan.settings`; ``domain`` is for what can't be told: None takes a port that nobody uses, and
     a realm of its own. ``seed``: what is lost to `loss`. Raises `InterfaceError` if there is no
-    loopback interface with an IPv4 address that is up.
+    loopback interface with an IPv4 address that is up, `UnsupportedError` for several networks.
     """
 
     kind: ClassVar[str] = "loopback"
 
     def __init__(self, *, seed: int = 0, networks: int = 1, domain: Domain | None = None) -> None:
         if networks != 1:
-            raise ArgumentError(
+            raise UnsupportedError(
                 f"the loopback interface is one network, not {networks}",
                 "use the simulated LAN or the lab",
             )
@@ -68,7 +68,7 @@ class LoopbackLan(SocketLan):
         )
 
     def _roam(self, host: Host, network: str) -> None:
-        raise ArgumentError(
+        raise UnsupportedError(
             f"{host.name} can't roam: {self._loopback.name} is the only network",
             "use the simulated LAN or the lab",
         )

@@ -21,10 +21,11 @@ Match = Announced | Service | str | Iterable[str] | Callable[[Device], bool]
 class Wanted:
     """A device that fits ``match``, heard on an interface whose name fits the glob ``on``.
 
-    Raises `ArgumentError` for what is no match.
+    ``always``: conditions that it must meet in any case. Raises `ArgumentError` for what is no
+    match.
     """
 
-    def __init__(self, match: Match, on: str | None = None) -> None:
+    def __init__(self, match: Match, on: str | None = None, always: Iterable[str] = ()) -> None:
         self._on = on
         self._function: Callable[[Device], bool] | None = None
         conditions: Iterable[str] = ()
@@ -47,19 +48,21 @@ class Wanted:
                 f"{match!r} says nothing about a device",
                 "expect an accessory, a Service, conditions like name='lamp-*', or a function",
             )
-        self._matcher = Matcher(conditions)
+        self._matcher = Matcher((*conditions, *always))
 
     def __str__(self) -> str:
-        where = f" on {self._on}" if self._on else ""
+        words = []
+        if self._matcher.conditions:
+            words.append(f"with {' and '.join(self._matcher.conditions)}")
         if self._function is not None:
-            return f"that {getattr(self._function, '__name__', 'the function')} accepts{where}"
-        return f"with {' and '.join(self._matcher.conditions) or 'any name'}{where}"
+            words.append(f"that {getattr(self._function, '__name__', 'the function')} accepts")
+        if self._on is not None:
+            words.append(f"on {self._on}")
+        return " ".join(words or ["at all"])
 
     def fits(self, device: Device) -> bool:
         """Whether it is that device, wherever it was heard."""
-        if self._function is not None:
-            return self._function(device)
-        return self._matcher(device)
+        return self._matcher(device) and (self._function is None or self._function(device))
 
     def __call__(self, device: Device) -> bool:
         return self._is_there(device) and self.fits(device)
@@ -80,7 +83,7 @@ class Wanted:
     def _wrong(self, device: Device) -> tuple[str, ...]:
         wrong = self._matcher.unmet(device)
         if self._function is not None and not self._function(device):
-            wrong = ("the function doesn't accept it",)
+            wrong = (*wrong, "the function doesn't accept it")
         if not self._is_there(device):
             heard = " and ".join(one.interface for one in device.sightings)
             wrong = (*wrong, f"it was heard on {heard}, not {self._on}")
