@@ -13,6 +13,8 @@ from hypothesis import settings
 
 from bcast.lab import Lab, lab_unavailable
 
+pytest_plugins = ["pytester"]
+
 settings.register_profile("default", max_examples=60, deadline=None)
 settings.register_profile("long", max_examples=5_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

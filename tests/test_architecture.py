@@ -34,7 +34,7 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
             "lans/",
         ),
     ),
-    6: (("cli/", "__main__"),),
+    6: (("cli/", "__main__"), ("pytest_plugin",)),
 }
 
 #: The folders that only the values of layer 1 may enter.
@@ -43,8 +43,9 @@ EDGES = 4
 #: Who may import what isn't Python's own: where else it would be paid for, or be missing.
 THIRD_PARTY = {"typer": "cli/", "rich": "cli/", "ifaddr": "interfaces/", "psutil": "interfaces/"}
 
-#: What nobody imports: tests have no place in the library.
+#: What nobody imports, except for pytest's plugin: tests have no place in the library.
 BANNED = {"pytest", "_pytest", "hypothesis", "tests"}
+PLUGIN = ("pytest_plugin", "pytest")
 
 #: Who imports asyncio, when it is used: nobody else is to pay for it.
 ASYNCHRONOUS = {"runners", "participant"}
@@ -295,6 +296,8 @@ def test_what_is_not_of_python_is_imported_where_it_is_declared_to_be() -> None:
         for found in imports(module.tree):
             top = found.module.partition(".")[0]
             where = f"{module.name}:{found.line} imports {top}"
+            if (module.name, top) == PLUGIN:
+                continue
             assert top not in BANNED, where
             assert top != "asyncio" or module.name in ASYNCHRONOUS, where
             if top != "bcast" and top not in sys.stdlib_module_names:

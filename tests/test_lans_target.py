@@ -32,7 +32,7 @@ def test_the_device_is_found_by_its_type(lans: LanPair, target: str, name: str) 
 def test_who_is_elsewhere_is_not_meant(lans: LanPair) -> None:
     with lans[1]("127.0.0.3") as lan:
         assert lan.expect_device(lan.accessory("any")).name == "real-plug"
-        with pytest.raises(ExpectationError, match="real-.* came nearest"):
+        with pytest.raises(ExpectationError, match=r"real-.* came nearest"):
             lan.expect_device(lan.accessory("lamp", "_lamp"), within=0.1)
         with lan.loss(1.0):
             lan.expect_device(lan.accessory("any"))

@@ -9,7 +9,7 @@ from bcast.discovery.prober import Prober
 from bcast.domain import Domain
 from bcast.lans.journal import Asked, Note
 from bcast.machine import Attached, Outgoing, Received
-from bcast.messages import Message
+from bcast.messages import Message, Probe
 from bcast.wire import decode
 
 __all__ = ["Observer"]
@@ -66,7 +66,7 @@ class Observer:
         asked = [
             Note(now, self._names.get(index, ""), Asked(payload, destination))
             for payload, index, destination in outgoing
-            if not destination.address.is_multicast
+            if not isinstance(decode(payload), Probe)
         ]
         if asked:
             self._note(asked)
