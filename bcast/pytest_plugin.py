@@ -1,7 +1,7 @@
 """The pytest plugin: LANs, fake accessories and faults as fixtures, and reports that tell.
 
 Layer 6. Only pytest loads this module. What a suite without these fixtures would pay for is
-imported by who uses it.
+imported by who uses it. There is no assert here for pytest to rewrite: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,11 +16,13 @@ import pytest
 import bcast
 from bcast.capture import CaptureReader
 from bcast.domain import Domain
-from bcast.lans import LoopbackLan
+from bcast.lans import Lan, LoopbackLan, Switches
+from tests.plugin import run_suite
 
 Run = Callable[..., pytest.RunResult]
 
 PROJECT = Path(__file__).parent.parent
+DOCUMENT = PROJECT / "docs" / "plugin.md"
 
 FOUND = """
 def test_found(lan, accessory):
@@ -38,22 +40,8 @@ def test_not_found(lan, accessory):
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a suite of one file in this process, with the plugin, and shows all of it."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), *sys.path]))
-
-    def run_suite(
-        suite: str, *arguments: str, process: bool = False, loaded: bool = True
-    ) -> pytest.RunResult:
-        pytester.makepyfile(test_suite=suite)
-        plugin = () if is_installed() or not loaded else ("-p", "bcast.pytest_plugin")
-        running = pytester.runpytest_subprocess if process else pytester.runpytest_inprocess
-        return running(*plugin, "-rsfE", "-W", "error", "-p", "no:cacheprovider", *arguments)
-
-    return run_suite
-
-
-def is_installed() -> bool:
-    return bool(entry_points(group="pytest11", name="bcast"))
+    return partial(run_suite, pytester)
 
 
 def text(result: pytest.RunResult) -> str:
@@ -371,3 +359,26 @@ def test_a_domain_is_what_the_marker_says() -> None:
     assert _domain({}) is None
     assert _domain({"port": 1}) == Domain("", 1)
     assert _domain({"realm": "x"}) == Domain("x")
+
+
+# --- its documentation
+
+
+def test_the_documentation_is_tests_that_pass(run: Run) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+    *suites, program = blocks
+    for suite, count in zip(suites, (2, 2), strict=True):
+        run(suite).assert_outcomes(passed=count)
+    namespace: dict[str, object] = {}
+    exec(program, namespace)
+
+
+def test_the_documentation_has_all_there_is(run: Run) -> None:
+    written = DOCUMENT.read_text("utf-8")
+    for switch in Switches._names:
+        assert f"`{switch}=" in written
+    for name in dir(Lan):
+        if name.startswith("expect_"):
+            assert f"`{name}(match" in written
+    for option in re.findall(r"--bcast-\w+", text(run("", "--help"))):
+        assert option in written

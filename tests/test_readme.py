@@ -14,6 +14,7 @@ import pytest
 from bcast.datagram import Family
 from bcast.lab import Host
 from tests.command import any_lab, environment, say
+from tests.plugin import run_suite
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -85,7 +86,7 @@ def test_the_other_commands_work_on_any_machine(tmp_path: Path, path: dict[str, 
 
 @pytest.mark.kernel("a host with a loopback interface only")
 def test_the_programs_run(tmp_path: Path, path: dict[str, str]) -> None:
-    finding, receiving = blocks("python")
+    finding, receiving, _ = blocks("python")
     assert run_program(finding, tmp_path, path).splitlines() == [
         "lamp-1 80 1.4 127.0.0.1",
         "Added lamp-1",
@@ -93,6 +94,10 @@ def test_the_programs_run(tmp_path: Path, path: dict[str, str]) -> None:
     name, source, payload, ttl, drops = run_program(receiving, tmp_path, path).split()
     assert (name, payload, ttl, drops) == ("lo", "b'hello'", "64", "0")
     assert source.startswith("127.0.0.1:")
+
+
+def test_the_test_passes(pytester: pytest.Pytester) -> None:
+    run_suite(pytester, blocks("python")[2]).assert_outcomes(passed=1)
 
 
 def run_program(program: str, folder: Path, path: dict[str, str]) -> str:
