@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from time import perf_counter
 
@@ -39,6 +40,13 @@ def test_lans_do_not_hear_one_another() -> None:
         assert other.expect_device().name == "plug"
         one.expect_no_device("name=plug", during=0.1)
         assert "plug" not in one.timeline
+
+
+def test_its_port_is_nobody_elses_before_anything_runs() -> None:
+    with LoopbackLan() as lan, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        with pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", lan.port))
+        lan.expect_device(lan.accessory("lamp"))
 
 
 def test_nothing_is_left_behind_and_it_takes_no_time() -> None:

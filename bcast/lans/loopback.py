@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from typing import ClassVar
 from uuid import uuid4
 
-from bcast.datagram import Address, Family, Group, Interface
+from bcast.datagram import Address, Family, Interface
 from bcast.destinations import DEFAULT_GROUPS
 from bcast.domain import Domain
 from bcast.errors import BcastError, InterfaceError
@@ -16,6 +16,7 @@ from bcast.interfaces import list_interfaces, select
 from bcast.lans.fakes import Accessory
 from bcast.lans.hosts import Host, Running, UnsupportedError
 from bcast.lans.sockets import SocketLan
+from bcast.sockets.advice import socket_error
 
 __all__ = ["LoopbackLan", "loopback_unavailable"]
 
@@ -41,14 +42,23 @@ class LoopbackLan(SocketLan):
                 "use the simulated LAN or the lab",
             )
         self._loopback = _loopback()
-        groups = tuple(group for group in DEFAULT_GROUPS if group.family is Family.IPV4)
-        super().__init__(domain or _own_domain(groups), [self._loopback.name], seed)
+        self._held: socket.socket | None = None
+        if domain is None:
+            self._held, port = _hold_port()
+            groups = tuple(group for group in DEFAULT_GROUPS if group.family is Family.IPV4)
+            domain = Domain(f"lan-{uuid4()}", port, groups)
+        super().__init__(domain, [self._loopback.name], seed)
         self._addresses: dict[Host, IPv4Address] = {}
         self._connect(self.observer)
 
     @property
     def label(self) -> str:
         return f"LAN on {self._loopback.name}"
+
+    def close(self) -> None:
+        super().close()
+        if self._held is not None:
+            self._held.close()
 
     def _connect(self, host: Host) -> None:
         self._addresses[host] = _FIRST + len(self._addresses)
@@ -93,9 +103,23 @@ def _loopback() -> Interface:
     return lo
 
 
-def _own_domain(groups: tuple[Group, ...]) -> Domain:
-    """A port that nobody has now, and a realm for whoever takes it at the same time."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((str(_FIRST), 0))
-        port: int = probe.getsockname()[1]
-    return Domain(f"lan-{uuid4()}", port, groups)
+def _hold_port() -> tuple[socket.socket, int]:
+    """A port that nobody has, and what keeps it from being given to anybody else.
+
+    Otherwise it could become the port of a program that needs any one, before or between the
+    machines of a test.
+    """
+    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        holder.bind(("", 0))
+        port: int = holder.getsockname()[1]
+        if sys.platform == "linux":
+            # From here on it is shared with whoever shares it. What comes to it isn't read.
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+        else:
+            holder.close()  # there it would take part in what arrives
+    except OSError as error:
+        holder.close()
+        raise socket_error(error, "find a free port", "") from error
+    return holder, port
