@@ -186,6 +186,14 @@ def test_a_function_may_say_what_is_expected(sim: SimulatedLan) -> None:
     assert sim.expect_device(Service("lamp-1", "_lamp", 80, {"fw": "2.0"}))
 
 
+def test_a_service_is_expected_with_its_attributes(sim: SimulatedLan) -> None:
+    attributes = {"name": "shadow", "a=b": "[c]"}
+    sim.accessory("lamp-1", "_lamp", attributes=attributes)
+    assert sim.expect_device(Service("lamp-1", "_lamp", 80, attributes))
+    with pytest.raises(ExpectationError, match=r"nearest: name is shadow, not x, on isn't there"):
+        sim.expect_device(Service("lamp-1", "_lamp", 80, {"name": "x", "on": "1"}), within=1)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from bcast.device import Device
@@ -28,15 +28,14 @@ class Wanted:
     def __init__(self, match: Match, on: str | None = None, always: Iterable[str] = ()) -> None:
         self._on = on
         self._function: Callable[[Device], bool] | None = None
+        # Not as conditions: an attribute may have any key, that of a device's name too.
+        self._attributes: Mapping[str, str] = {}
         conditions: Iterable[str] = ()
         if isinstance(match, Announced):
             conditions = match.conditions
         elif isinstance(match, Service):
-            conditions = (
-                f"name={exactly(match.name)}",
-                f"type={match.type}",
-                *(f"{key}={exactly(value)}" for key, value in match.attributes.items()),
-            )
+            conditions = (f"name={exactly(match.name)}", f"type={match.type}")
+            self._attributes = match.attributes
         elif callable(match):
             self._function = match
         elif isinstance(match, str):
@@ -52,8 +51,9 @@ class Wanted:
 
     def __str__(self) -> str:
         words = []
-        if self._matcher.conditions:
-            words.append(f"with {' and '.join(self._matcher.conditions)}")
+        attributes = (f"{key}={value}" for key, value in self._attributes.items())
+        if conditions := (*self._matcher.conditions, *attributes):
+            words.append(f"with {' and '.join(conditions)}")
         if self._function is not None:
             words.append(f"that {getattr(self._function, '__name__', 'the function')} accepts")
         if self._on is not None:
@@ -62,7 +62,11 @@ class Wanted:
 
     def fits(self, device: Device) -> bool:
         """Whether it is that device, wherever it was heard."""
-        return self._matcher(device) and (self._function is None or self._function(device))
+        return (
+            self._matcher(device)
+            and self._attributes.items() <= device.attributes.items()
+            and (self._function is None or self._function(device))
+        )
 
     def __call__(self, device: Device) -> bool:
         return self._is_there(device) and self.fits(device)
@@ -82,6 +86,12 @@ class Wanted:
 
     def _wrong(self, device: Device) -> tuple[str, ...]:
         wrong = self._matcher.unmet(device)
+        for key, value in self._attributes.items():
+            there = device.attributes.get(key)
+            if there is None:
+                wrong += (f"{key} isn't there, let alone {value}",)
+            elif there != value:
+                wrong += (f"{key} is {there}, not {value}",)
         if self._function is not None and not self._function(device):
             wrong = (*wrong, "the function doesn't accept it")
         if not self._is_there(device):
