@@ -285,7 +285,7 @@ def _make(item: pytest.Item, kind: str) -> Lan:
     from bcast import lans
 
     option, marked = item.config.option, _marked(item)
-    domain = _domain(marked)
+    domain = _domain(marked, kind, item.nodeid)
     seed: int = option.bcast_seed
     networks: int = marked.get("networks", 1)
     if kind == "target":
@@ -296,15 +296,20 @@ def _make(item: pytest.Item, kind: str) -> Lan:
     return make(seed=seed, networks=networks, domain=domain)
 
 
-def _domain(marked: dict[str, Any]) -> Domain | None:
+def _domain(marked: dict[str, Any], kind: str, test: str) -> Domain | None:
     """Where peers meet, if the marker says so; None leaves it to the LAN."""
     realm, port = marked.get("realm"), marked.get("port")
-    if realm is None and port is None:
+    if realm is None and port is None and kind != "sim":
         return None
+    from zlib import crc32
+
     from bcast.destinations import DEFAULT_PORT
     from bcast.domain import Domain
 
-    return Domain(realm or "", DEFAULT_PORT if port is None else port)
+    if realm is None:
+        # A real device is in no realm, unless the marker knows better.
+        realm = "" if kind == "target" else f"test-{crc32(test.encode()):08x}"
+    return Domain(realm, DEFAULT_PORT if port is None else port)
 
 
 # --- reports -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 
 import bcast
 from bcast.capture import CaptureReader
+from bcast.destinations import DEFAULT_PORT
 from bcast.domain import Domain
 from bcast.lans import Lan, LoopbackLan, Switches
 from tests.plugin import run_suite
@@ -353,12 +354,28 @@ def test_all_workers_have_one_seed(run: Run) -> None:
     assert len(set(re.findall(r"--bcast-seed (\d+)", said))) == 1
 
 
+def test_every_test_has_a_realm_of_its_own(run: Run) -> None:
+    suite = """
+    import pytest
+    seen = set()
+
+    @pytest.mark.parametrize("number", range(3))
+    @pytest.mark.parametrize("kind", ["sim", "loopback"])
+    def test_realm(request, kind, number):
+        lan = request.getfixturevalue(f"bcast_{kind}")
+        assert lan.realm and lan.realm not in seen
+        seen.add(lan.realm)
+    """
+    run(suite).assert_outcomes(passed=6)
+
+
 def test_a_domain_is_what_the_marker_says() -> None:
     from bcast.pytest_plugin import _domain
 
-    assert _domain({}) is None
-    assert _domain({"port": 1}) == Domain("", 1)
-    assert _domain({"realm": "x"}) == Domain("x")
+    assert _domain({}, "loopback", "test") is None
+    assert _domain({}, "sim", "test") == _domain({"port": DEFAULT_PORT}, "loopback", "test")
+    assert _domain({"port": 1}, "target", "test") == Domain("", 1)
+    assert _domain({"realm": "x"}, "loopback", "test") == Domain("x")
 
 
 # --- its documentation
