@@ -518,6 +518,18 @@ def test_parts_of_different_versions_are_not_put_together() -> None:
     assert bench.queries[-1][1].part == 0
 
 
+def test_who_contradicts_itself_about_its_parts_is_asked_anew() -> None:
+    bench = Bench()
+    peer = Peer()
+    nonce = bench.probe.nonce
+    bench.hear(peer.source, Reply(peer.header(more=True), nonce, 1, 30, 0, 2, (LAMP,)))
+    # The same version has one part now: what came of two says nothing about that.
+    bench.hear(peer.source, Reply(peer.header(more=True), nonce, 1, 30, 0, 1))
+    assert bench.prober.devices == ()
+    bench.wait(0.001)
+    assert bench.queries[-1][1].part == 0
+
+
 def test_a_new_version_is_fetched_and_what_changed_is_named() -> None:
     bench, peer = found()
     peer.version = 2

@@ -103,7 +103,8 @@ class Peer:
         self.offers: dict[int, Service] = {}
         #: Parts of a version that isn't complete yet.
         self.parts: dict[int, tuple[Service, ...]] = {}
-        self.parts_version = 0
+        #: The version that they are of, and how many it has.
+        self.parts_of = (0, 0)
         self.interval = 0.0
         self.paths: dict[tuple[int, Family], Path] = {}
         #: When it was last heard on each interface, and when the last beat came, by index.

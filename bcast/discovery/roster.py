@@ -193,9 +193,10 @@ class Roster:
         version = reply.version
         if version == peer.version and not peer.restarted:
             return
-        if peer.parts_version != version:
+        # Parts of one whole go together; who says now that there are more, or fewer, begins anew.
+        if peer.parts_of != (version, reply.parts):
             peer.parts = {}
-            peer.parts_version = version
+            peer.parts_of = version, reply.parts
         short = reply.header.more and not reply.services
         if not short:
             peer.parts[reply.part] = reply.services
