@@ -316,6 +316,19 @@ def test_it_can_be_ended_at_any_moment(line: str, number: signal.Signals) -> Non
     assert wrong == []
 
 
+def test_a_signal_ends_it_within_the_import_system_too() -> None:
+    # Python calls some of that from where exceptions are only printed.
+    code = (
+        "import sys; from types import SimpleNamespace as Made; from bcast import cli;"
+        "print('so far'); frame = Made(f_code=Made(co_filename='<frozen importlib._bootstrap>'));"
+        "cli._end(15, frame)\nprint('and on')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (128 + 15, "so far\n", "")
+
+
 def test_what_was_sent_is_said_when_it_is_interrupted() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("", 0))

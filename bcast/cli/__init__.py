@@ -119,6 +119,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        # From callbacks of the import system no exception gets out, and nothing would end.
+        _flush(0)
+        os._exit(128 + number)
     raise SystemExit(128 + number)
 
 
