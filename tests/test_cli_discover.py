@@ -261,7 +261,7 @@ def test_whoever_reads_it_has_had_enough(lan: Lan, lamp: Running) -> None:
 def test_realms_do_not_meet(lan: Lan, lamp: Running) -> None:
     with announcing(lan.b, "other", "_lamp", env={"BCAST_REALM": "ci-7"}):
         assert names(found(lan.a, "--realm", "ci-7", "-t", "0.3")) == ["other"]
-        assert names(found(lan.a, "--expect", "1", "-t", "0.3")) == ["lamp-1"]
+        assert "other" not in names(found(lan.a, "-t", "0.3"))
         done = run_bcast(lan.a, "discover", "-t", "0.2", env={"BCAST_REALM": "ci-7"})
         assert "other" in done.stdout
 

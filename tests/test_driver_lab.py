@@ -95,7 +95,8 @@ def test_peers_are_found_on_every_network(lab: Lab) -> None:
         announce(host, name)
     # Of several processes on one host each is found, and each path is that of its network.
     found = discover(lan.a, 3)
-    assert [(name, path.partition(" ")[0]) for name, path in found] == [
+    # (A slow answer by the other family may come before the search is over: another path.)
+    assert [(name, path.partition(" ")[0]) for name, path, *_ in found] == [
         ("b", "eth0"),
         ("c", "eth1"),
         ("c2", "eth1"),
