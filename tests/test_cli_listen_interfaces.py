@@ -162,7 +162,7 @@ class Watched:
         return (
             "ip link set v2 addrgenmode none",
             "ip link set v2 up",
-            f"ip addr replace {right.address} brd + dev v2",
+            f"ip addr replace {right.address()}/24 brd + dev v2",
             f"ip addr replace {right.link_local}/64 dev v2 nodad",
         )
 
