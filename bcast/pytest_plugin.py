@@ -197,7 +197,9 @@ def _unavailable(kind: str) -> str:
 
         return loopback_unavailable()
     if kind == "lab":
-        return "this version has no lab"
+        from bcast.lans import lab_lan_unavailable
+
+        return lab_lan_unavailable()
     return ""
 
 
@@ -233,7 +235,7 @@ def bcast_loopback(request: pytest.FixtureRequest) -> Iterator[Lan]:
 
 @pytest.fixture
 def bcast_lab(request: pytest.FixtureRequest) -> Iterator[Lan]:
-    """A LAN of hosts of the real kernel."""
+    """A LAN of hosts of the real kernel, which run commands."""
     yield from _opened(request, "lab")
 
 
@@ -292,6 +294,8 @@ def _make(item: pytest.Item, kind: str) -> Lan:
         return lans.TargetLan(
             option.bcast_target, interfaces=option.bcast_interface, seed=seed, domain=domain
         )
+    if kind == "lab":
+        return lans.LabLan(seed=seed, networks=networks, domain=domain)
     make = lans.SimulatedLan if kind == "sim" else lans.LoopbackLan
     return make(seed=seed, networks=networks, domain=domain)
 

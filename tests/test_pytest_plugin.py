@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import dedent
 from xml.etree import ElementTree
 
 import pytest
@@ -77,6 +78,36 @@ def test_each_kind_has_a_fixture(run: Run) -> None:
         assert (bcast_sim.kind, bcast_loopback.kind) == ("sim", "loopback")
     """
     run(suite).assert_outcomes(passed=1)
+
+
+@pytest.mark.kernel
+def test_the_lab_is_one_of_them(run: Run) -> None:
+    suite = """
+    import pytest
+
+    @pytest.mark.bcast(needs="lab", networks=2)
+    def test_roams(lan, accessory):
+        lamp = accessory("lamp", on="eth1")
+        lan.expect_device(lamp, on="eth1")
+        assert "eth0" in lan.host("phone").run(["cat", "/proc/net/dev"]).stdout
+
+    def test_fixture(bcast_lab):
+        bcast_lab.host("phone").run(["nosuch"])
+    """
+    result = run(dedent(suite) + FOUND, "--bcast-lan=lab")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["E *on phone there is no command 'nosuch'"])
+
+
+def test_a_lab_that_is_forbidden_is_skipped_with_the_setting(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "kernel.unprivileged_userns_clone is 0; as root, sysctl -w ...=1 allows it"
+    monkeypatch.setattr("bcast.lans.lab.lab_unavailable", lambda privileged=False: reason)
+    result = run("def test_it(bcast_lab): ...")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED * no lab: kernel.unprivileged_userns_clone is 0; as *"])
+    run("def test_it(bcast_lab): ...", "--bcast-require").assert_outcomes(errors=1)
 
 
 def test_the_marker_says_what_lan_it_is(run: Run) -> None:
@@ -381,13 +412,21 @@ def test_a_domain_is_what_the_marker_says() -> None:
 # --- its documentation
 
 
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+
+
 def test_the_documentation_is_tests_that_pass(run: Run) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
-    *suites, program = blocks
-    for suite, count in zip(suites, (2, 2), strict=True):
-        run(suite).assert_outcomes(passed=count)
+    first, marked, _, program = blocks()
+    for suite in (first, marked):
+        run(suite).assert_outcomes(passed=2)
     namespace: dict[str, object] = {}
     exec(program, namespace)
+
+
+@pytest.mark.kernel
+def test_the_documentation_of_the_lab_too(run: Run) -> None:
+    run(blocks()[2]).assert_outcomes(passed=1)
 
 
 def test_the_documentation_has_all_there_is(run: Run) -> None:

@@ -7,6 +7,8 @@ tests may not.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bcast.lans.expectations import ExpectationError
 from bcast.lans.fakes import Switches
 from bcast.lans.hosts import Announced, Host, UnsupportedError
@@ -15,15 +17,29 @@ from bcast.lans.loopback import LoopbackLan, loopback_unavailable
 from bcast.lans.simulated import SimulatedLan
 from bcast.lans.target import TargetLan
 
+if TYPE_CHECKING:
+    from bcast.lans.lab import LabLan, lab_lan_unavailable
+
 __all__ = [
     "Announced",
     "ExpectationError",
     "Host",
+    "LabLan",
     "Lan",
     "LoopbackLan",
     "SimulatedLan",
     "Switches",
     "TargetLan",
     "UnsupportedError",
+    "lab_lan_unavailable",
     "loopback_unavailable",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The lab's names when they are used: all that starts processes comes with them."""
+    if name not in ("LabLan", "lab_lan_unavailable"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bcast.lans import lab
+
+    return getattr(lab, name)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from math import inf
 from random import Random
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from bcast.discovery.responder import Responder, ResponderEvent
 from bcast.domain import Domain
 from bcast.errors import ArgumentError
-from bcast.machine import Attached, Outgoing, Received
+from bcast.machine import Attached, Machine, Outgoing, Received
 from bcast.messages import Message, Reply, Service
 from bcast.values import Value
 from bcast.wire import decode, encode
@@ -64,12 +64,30 @@ class SwitchSettings(TypedDict, total=False):
 
 
 class Accessory(Value):
-    """What a fake accessory is made of; ``interval`` as `Responder` has it."""
+    """What a fake accessory is made of; ``interval`` as `Responder` has it.
+
+    All that a LAN needs to know of one is here and in its machine, which has a method for each
+    thing that it may be told: `FakeAccessory.switch`, `FakeAccessory.offer` and so on.
+    """
 
     services: tuple[Service, ...]
     id: bytes
     switches: Switches = Switches()
     interval: float | None = None
+
+    def meets(self, domain: Domain) -> Domain:
+        """The port and the groups that it is heard on, given those of the LAN."""
+        return domain
+
+    def machine(
+        self,
+        *,
+        random: Random,
+        domain: Domain,
+        decode: Callable[[bytes], Message] = decode,
+    ) -> Machine[Any]:
+        """What is run on a host."""
+        return FakeAccessory(self, random=random, domain=domain, decode=decode)
 
 
 class FakeAccessory:

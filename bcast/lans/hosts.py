@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, Unpack
 
 from bcast.errors import ArgumentError, BcastError
@@ -11,6 +12,9 @@ from bcast.matching import exactly
 from bcast.messages import Service
 
 if TYPE_CHECKING:
+    from subprocess import CompletedProcess
+
+    from bcast.lab import Running as Process
     from bcast.lans.lan import Lan
 
 __all__ = ["Announced", "Host", "Running", "UnsupportedError"]
@@ -72,6 +76,35 @@ class Host:
         self._lan._remark(f"{self.name} roams from {', '.join(self.networks)} to {network}")
         self._lan._roam(self, network)
         self.networks = (network,)
+
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        input: str | None = None,
+        timeout: float = 10.0,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+    ) -> CompletedProcess[str]:
+        """Runs a command on it to its end, as `bcast.lab.Namespace.run` does; on hosts of the lab.
+
+        Raises `LabError` when the command doesn't exist, isn't through after ``timeout`` seconds
+        (then it is killed) or, with ``check``, fails; `UnsupportedError` on other LANs.
+        """
+        return self._lan._run_on(
+            self, args, input=input, timeout=timeout, check=check, env=env, cwd=cwd
+        )
+
+    def start(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+    ) -> Process:
+        """Starts a command on it, which is killed with the LAN at the latest; as `run`."""
+        return self._lan._start_on(self, args, env=env, cwd=cwd)
 
 
 class Announced:

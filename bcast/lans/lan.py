@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import Random
 from types import TracebackType
-from typing import ClassVar, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, ClassVar, Self, TypedDict, Unpack
 
 from bcast.domain import Domain
 from bcast.errors import ArgumentError
 from bcast.lans.expectations import Expecting
 from bcast.lans.fakes import Accessory, SwitchSettings
-from bcast.lans.hosts import Announced, Host, Running
+from bcast.lans.hosts import Announced, Host, Running, UnsupportedError
 from bcast.lans.journal import Note
 from bcast.messages import Service
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
+
+    from bcast.lab import Running as Process
 
 __all__ = ["Lan", "Settings", "Side"]
 
@@ -96,6 +102,31 @@ class Lan(Expecting):
 
     @abstractmethod
     def _set_down(self, host: Host, interface: str, down: bool) -> None: ...
+
+    def _run_on(
+        self,
+        host: Host,
+        args: Sequence[str],
+        *,
+        input: str | None,
+        timeout: float,
+        check: bool,
+        env: Mapping[str, str] | None,
+        cwd: str | os.PathLike[str] | None,
+    ) -> CompletedProcess[str]:
+        """Runs a command on a host to its end."""
+        raise _no_commands(host)
+
+    def _start_on(
+        self,
+        host: Host,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None,
+        cwd: str | os.PathLike[str] | None,
+    ) -> Process:
+        """Starts a command on a host."""
+        raise _no_commands(host)
 
     # -- hosts and accessories ----------------------------------------------------------------
 
@@ -255,3 +286,7 @@ class Lan(Expecting):
                 f"there is no host {one!r}", f"use one of {', '.join(self._hosts)}"
             )
         return self._hosts[one]
+
+
+def _no_commands(host: Host) -> UnsupportedError:
+    return UnsupportedError(f"{host.name} is no host that runs commands", "use the lab for that")

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 from bcast.domain import Domain
 from bcast.errors import ArgumentError
-from bcast.lans.fakes import Accessory, FakeAccessory
+from bcast.lans.fakes import Accessory
 from bcast.lans.hosts import Host, Running
 from bcast.lans.lan import Lan
 from bcast.lans.observer import Observer
+from bcast.machine import Machine
 from bcast.simnet import Faults
 from bcast.simnet import Lan as SimnetLan
 from bcast.simnet.host import Link
@@ -66,18 +67,17 @@ class SimulatedLan(Lan):
     def _start(self, host: Host, accessory: Accessory | None) -> Running:
         self._randoms += 1
         random = Random(f"{self.seed} {host.name} {self._randoms}")
-        machine: Observer | FakeAccessory
+        machine: Machine[Any]
+        domain = self.domain
         if accessory is None:
             machine = Observer(
-                random=random, domain=self.domain, note=self.journal.add, decode=self._decode
+                random=random, domain=domain, note=self.journal.add, decode=self._decode
             )
         else:
-            machine = FakeAccessory(
-                accessory, random=random, domain=self.domain, decode=self._decode
-            )
+            domain = accessory.meets(domain)
+            machine = accessory.machine(random=random, domain=domain, decode=self._decode)
         place = next(one for one in self.simnet.hosts if one.name == host.name)
-        groups = self.domain.groups
-        return _Running(place.run(machine, port=self.domain.port, groups=groups))
+        return _Running(place.run(machine, port=domain.port, groups=domain.groups))
 
     def _roam(self, host: Host, network: str) -> None:
         for name in host.networks:

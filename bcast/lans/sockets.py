@@ -1,27 +1,27 @@
-"""What LANs on real sockets have in common: their clock, and machines that run in threads."""
+"""What LANs on sockets of this process have in common: machines that run in threads."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
-from time import monotonic
 from typing import Any
 
 from bcast.datagram import Datagram, Endpoint, Family, Interface
 from bcast.domain import Domain
 from bcast.driver import Driver
-from bcast.lans.fakes import Accessory, FakeAccessory
+from bcast.lans.fakes import Accessory
 from bcast.lans.gate import Gate
 from bcast.lans.hosts import Host, Running
-from bcast.lans.lan import Lan
 from bcast.lans.observer import Observer
+from bcast.lans.real import RealLan
+from bcast.machine import Machine
 from bcast.runners import ThreadRunner
 
 __all__ = ["SocketLan", "ThreadRunning"]
 
 
-class SocketLan(Lan):
+class SocketLan(RealLan):
     """A LAN whose machines run in threads of this process, on its sockets.
 
     Faults are made between sockets and machines, so they concern what the LAN runs itself.
@@ -29,38 +29,16 @@ class SocketLan(Lan):
 
     def __init__(self, domain: Domain, networks: Sequence[str], seed: int) -> None:
         super().__init__(domain, networks, seed)
-        self._began = monotonic()
         self._running: list[tuple[Host, ThreadRunning]] = []
         self._lossy = Random(f"{seed} loss")
         self._places: dict[Host, int] = {}
-
-    @property
-    def now(self) -> float:
-        return monotonic() - self._began
 
     def close(self) -> None:
         for _, running in self._running:
             running.stop()
 
-    def _pass_time(self, ready: Callable[[], bool], limit: float) -> bool:
-        changed = self.journal.changed
-        with changed:
-            while not ready():
-                self._raise_failures()
-                left = limit - self.now
-                if left <= 0:
-                    return False
-                changed.wait(left)
-        return True
-
-    def _raise_failures(self) -> None:
-        for _, running in self._running:
-            if running.error is not None:
-                raise running.error
-
-    def _wake(self) -> None:
-        with self.journal.changed:
-            self.journal.changed.notify_all()
+    def _failures(self) -> list[BaseException]:
+        return [one.error for _, one in tuple(self._running) if one.error is not None]
 
     def _run(
         self,
@@ -71,17 +49,19 @@ class SocketLan(Lan):
         family: Family | None,
         list_interfaces: Callable[[], tuple[Interface, ...]],
     ) -> ThreadRunning:
-        machine: Observer | FakeAccessory
+        machine: Machine[Any]
+        domain = self.domain
         if accessory is None:
-            machine = Observer(random=SystemRandom(), domain=self.domain, note=self.journal.add)
+            machine = Observer(random=SystemRandom(), domain=domain, note=self.journal.add)
         else:
-            machine = FakeAccessory(accessory, random=SystemRandom(), domain=self.domain)
+            domain = accessory.meets(domain)
+            machine = accessory.machine(random=SystemRandom(), domain=domain)
         gate: Gate[Any] = Gate(machine, lambda datagram: self._arrives(host, datagram))
         driver = Driver(
             gate,
-            port=self.domain.port,
-            groups=self.domain.groups,
-            broadcast=self.domain.broadcast,
+            port=domain.port,
+            groups=domain.groups,
+            broadcast=domain.broadcast,
             interfaces=interfaces,
             family=family,
             clock=lambda: self.now,
