@@ -10,7 +10,7 @@ import selectors
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from time import monotonic
 from types import TracebackType
@@ -64,7 +64,8 @@ class Receiver:
     appears later and fits the selection, is followed: see `changes`.
 
     Iterating yields `Datagram`; `read` gives them in batches. One thread reads; `close` may be
-    called from any other and ends the reading.
+    called from any other and ends the reading. With asyncio (``async with``, ``async for``,
+    `receive_async`, `read_async`) one task reads.
 
     Raises `ArgumentError` for a bad argument, `InterfaceError` if no interface can be used,
     `SocketError` (`PortTakenError`) if no socket could be opened on any.
@@ -98,6 +99,8 @@ class Receiver:
         self._pending: list[Datagram] = []
         self._lock = threading.RLock()
         self._reading = False
+        # Tasks that wait for the selector, which must stay open for them.
+        self._awaiting = 0
         self._closing = False
         self._closed = False
         with ExitStack() as opened:
@@ -236,7 +239,7 @@ class Receiver:
                 return read()
             finally:
                 self._reading = False
-                if self._closing:
+                if self._closing and not self._awaiting:
                     self._release()
 
     def _read_until(self, end: float | None) -> list[Batch]:
@@ -270,6 +273,68 @@ class Receiver:
         except BlockingIOError:
             pass
 
+    # -- with asyncio -------------------------------------------------------------------------
+
+    async def __aiter__(self) -> AsyncIterator[Datagram]:
+        end = None if self.timeout is None else self._clock() + self.timeout
+        while True:
+            left = None if end is None else max(0.0, end - self._clock())
+            datagram = await self.receive_async(left)
+            if datagram is None:
+                return
+            yield datagram
+
+    async def receive_async(self, timeout: float | None = None) -> Datagram | None:
+        """As `receive`, for asyncio. May be cancelled at any time, and nothing is lost."""
+        end = None if timeout is None else self._clock() + timeout
+        while not self._closing:
+            if self._pending:
+                return self._pending.pop(0)
+            left = None if end is None else max(0.0, end - self._clock())
+            for batch in await self.read_async(left):
+                self._pending += batch.datagrams()
+            if left == 0.0 and not self._pending:
+                return None
+        return None
+
+    async def read_async(self, timeout: float | None = None) -> list[Batch]:
+        """As `read`, for asyncio, but not for `wake`. May be cancelled, and nothing is lost."""
+        from bcast.waiting import until_readable
+
+        end = None if timeout is None else self._clock() + timeout
+        # First of all the loop's other tasks get their turn: a flood may never let us wait.
+        wait = 0.0
+        while not self._closing:
+            self._awaiting += 1
+            try:
+                fileno = getattr(self._selector, "fileno", None)
+                await until_readable(-1 if fileno is None else fileno(), wait)
+            finally:
+                self._awaiting -= 1
+                if self._closing:
+                    self.close()
+            told = bool(self._changes)
+            batches = self._alone(lambda: self._read_until(self._clock()))
+            now = self._clock()
+            if batches or self._closing or (end is not None and now >= end):
+                return batches
+            if self._changes and not told:
+                return []
+            moments = (end, self._watcher.due(), self._channels.retry, now + _LONGEST)
+            wait = min(max(0.0, one - now) for one in moments if one is not None)
+        return []
+
+    async def __aenter__(self) -> Receiver:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
     # -- the end ------------------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -288,7 +353,7 @@ class Receiver:
         """Ends the reading and closes everything. From any thread; more than once is fine."""
         self.stop()
         with self._lock:
-            if not self._reading:
+            if not self._reading and not self._awaiting:
                 self._release()
 
     def _release(self) -> None:

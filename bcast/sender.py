@@ -11,7 +11,9 @@ import select as system
 import selectors
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from time import monotonic, sleep, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Sender"]
 
+_Ready = Sequence[tuple[selectors.SelectorKey, int]]
+_Read = Callable[[_Ready], Iterator[Batch]]
+
 # Destinations whose meaning is remembered; a program may send to any number of groups and ports.
 _PLANS = 256
 
@@ -60,6 +65,8 @@ class Sender:
     groups and the system's own for the rest. ``loop``: whether members of a group on this host
     receive it too (broadcasts always reach this host). ``share`` lets others bind the same
     ``source_port``.
+
+    With asyncio: ``async with``, `send_async`, `replies_async`. One thread or task at a time.
 
     Raises `ArgumentError` for a bad argument, `InterfaceError` if no interface can be used.
     """
@@ -116,12 +123,7 @@ class Sender:
         An interface that fails doesn't keep the others from being tried; see
         `SendResults.raise_if_none`. Raises `ArgumentError` for a bad argument.
         """
-        if count < 1:
-            raise ArgumentError(f"can't send {count} times", "use a count of 1 or more")
-        if not 0 <= interval <= _LONGEST:
-            raise ArgumentError(
-                f"an interval of {interval:g} s can't be", "use 0 to 86400 seconds (a day)"
-            )
+        _check_rounds(count, interval)
         rounds = []
         for sequence in range(1, count + 1):
             if sequence > 1 and interval:
@@ -282,13 +284,33 @@ class Sender:
     def read_replies(self, timeout: float) -> Iterator[Batch]:
         """As `replies`, in batches."""
         end = self._clock() + timeout
+        with self._listening() as (selector, read):
+            while (left := end - self._clock()) > 0:
+                yield from read(selector.select(min(left, _LONGEST)))
+
+    @contextmanager
+    def _listening(self) -> Iterator[tuple[selectors.BaseSelector, _Read]]:
+        """Waits for all sockets, and reads those that it says are readable."""
         # Broadcast to our own port, our own datagrams come back: they are no replies.
         own = {
             (address.address.packed, way.port)
             for way in self._sockets.values()
             for address in way.interface.addresses
         }
-        read = open_reader({i.index: i for i in self._selection.chosen})
+        receive = open_reader({i.index: i for i in self._selection.chosen})
+
+        def read(ready: _Ready) -> Iterator[Batch]:
+            for key, _ in ready:
+                way = key.data
+                try:
+                    batches = receive(way.socket, way.interface, way.port)
+                except OSError:
+                    continue  # the interface went away; the others may still answer
+                for batch in batches:
+                    others = batch.keep(lambda row: source_of(row[1]) not in own)
+                    if others.payloads:
+                        yield others
+
         try:
             opened = selectors.DefaultSelector()
         except OSError as error:
@@ -296,17 +318,55 @@ class Sender:
         with opened as selector:
             for way in self._sockets.values():
                 selector.register(way.socket, selectors.EVENT_READ, way)
+            yield selector, read
+
+    # -- with asyncio -------------------------------------------------------------------------
+
+    async def send_async(
+        self,
+        payload: bytes | Template,
+        *,
+        to: str = "all-hosts",
+        port: int = DEFAULT_PORT,
+        count: int = 1,
+        interval: float = 0.0,
+    ) -> SendResults:
+        """As `send`, for asyncio; cancelled, it sends no further round."""
+        from bcast.waiting import in_thread, pause
+
+        _check_rounds(count, interval)
+        rounds = []
+        for sequence in range(1, count + 1):
+            if sequence > 1 and interval:
+                await pause(interval)
+            # A send buffer that is full is waited for.
+            fill = partial(self.send_round, payload, to=to, port=port, sequence=sequence)
+            rounds.append(await in_thread(fill))
+        return merge(rounds)
+
+    async def replies_async(self, timeout: float) -> AsyncGenerator[Datagram, None]:
+        """As `replies`, for asyncio."""
+        from bcast.waiting import until_readable
+
+        end = self._clock() + timeout
+        with self._listening() as (selector, read):
             while (left := end - self._clock()) > 0:
-                for key, _ in selector.select(min(left, _LONGEST)):
-                    way = key.data
-                    try:
-                        batches = read(way.socket, way.interface, way.port)
-                    except OSError:
-                        continue  # the interface went away; the others may still answer
-                    for batch in batches:
-                        others = batch.keep(lambda row: source_of(row[1]) not in own)
-                        if others.payloads:
-                            yield others
+                fileno = getattr(selector, "fileno", lambda: -1)()
+                await until_readable(fileno, min(left, _LONGEST))
+                for batch in read(selector.select(0)):
+                    for datagram in batch.datagrams():
+                        yield datagram
+
+    async def __aenter__(self) -> Sender:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -329,6 +389,15 @@ class Sender:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_rounds(count: int, interval: float) -> None:
+    if count < 1:
+        raise ArgumentError(f"can't send {count} times", "use a count of 1 or more")
+    if not 0 <= interval <= _LONGEST:
+        raise ArgumentError(
+            f"an interval of {interval:g} s can't be", "use 0 to 86400 seconds (a day)"
+        )
 
 
 def _readable(descriptor: int) -> Callable[[], bool]:

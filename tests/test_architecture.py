@@ -29,7 +29,8 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
     4: (("interfaces/",), ("sockets/",), ("capture/",), ("simnet/",), ("lab/",)),
     5: (
         (
-            *("counts", "queues", "channels", "results", "receiver", "legs", "outlets", "sender"),
+            *("waiting", "counts", "queues", "channels", "results"),
+            *("receiver", "legs", "outlets", "sender"),
             *("attachments", "driver", "runners", "participant", "browser", "announcer"),
             "lans/",
         ),
@@ -48,7 +49,7 @@ BANNED = {"pytest", "_pytest", "hypothesis", "tests"}
 PLUGIN = ("pytest_plugin", "pytest")
 
 #: Who imports asyncio, when it is used: nobody else is to pay for it.
-ASYNCHRONOUS = {"runners", "participant"}
+ASYNCHRONOUS = {"waiting", "runners", "participant"}
 
 #: All that may be imported from clocks below the drivers: conversions, a default argument, and a
 #: rest between looks at processes.
