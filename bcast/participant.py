@@ -5,10 +5,12 @@ Layer 5: the base of the browser and the announcer.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from bcast.channels import InterfaceState, Notice
 from bcast.datagram import Family, Group, Interface
@@ -21,6 +23,7 @@ from bcast.runners import Runner, ThreadRunner, run_in_loop
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
+    from weakref import finalize
 
     from bcast.machine import Machine
     from bcast.wire.keys import Keyring
@@ -37,6 +40,9 @@ class Participant(Generic[EventT]):
     Plainly, a thread of its own does the work in the background; with asyncio, the event loop
     that is running does. Iterating yields events, as they happen and oldest first, and ends when
     the block does, or ``timeout`` seconds after it began.
+
+    One that is left open ends when nothing refers to it any more, or with the interpreter, without
+    a word. A process that was forked meanwhile has to open one of its own.
     """
 
     def __init__(
@@ -72,6 +78,8 @@ class Participant(Generic[EventT]):
         self._driver: Driver[EventT] | None = None
         self._runner: Runner | None = None
         self._loop: AbstractEventLoop | None = None
+        self._process = self._thread = 0
+        self._abandon: finalize[..., Any] | None = None
         self._waiters: set[Future[None]] = set()
         self._ended = False
 
@@ -102,13 +110,26 @@ class Participant(Generic[EventT]):
     def _opened(self) -> Driver[EventT]:
         if self._driver is None:
             raise ArgumentError(f"this {self._noun} isn't open", "use it in a with block")
+        self._check_process()
         return self._driver
 
     @property
     def _noun(self) -> str:
         return type(self).__name__.lower()
 
+    @property
+    def _is_forked(self) -> bool:
+        """Whether this process is a child of the one that it works in."""
+        return self._driver is not None and os.getpid() != self._process
+
+    def _check_process(self) -> None:
+        if self._is_forked:
+            raise ArgumentError(
+                f"this {self._noun} belongs to the process that forked this one", "open one here"
+            )
+
     def _look(self, function: Callable[[], ResultT]) -> ResultT:
+        self._check_process()
         return function() if self._runner is None else self._runner.look(function)
 
     def _call(self, function: Callable[[float], None]) -> None:
@@ -123,14 +144,22 @@ class Participant(Generic[EventT]):
                 f"this {self._noun} was opened before", "make another one for another block"
             )
         self._driver = self._open_driver(clock)
+        self._process, self._thread = os.getpid(), threading.get_ident()
         return self._driver
+
+    def _keep(self, runner: Runner) -> None:
+        """Has the runner end in any case."""
+        from weakref import finalize
+
+        self._runner = runner
+        self._abandon = finalize(self, _abandon, runner, self._process)
 
     # -- plainly ------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         driver = self._open(monotonic)
         try:
-            self._runner = ThreadRunner(driver)
+            self._keep(ThreadRunner(driver))
         except BaseException:
             driver.close()
             raise
@@ -143,7 +172,8 @@ class Participant(Generic[EventT]):
         trace: TracebackType | None,
     ) -> None:
         try:
-            self._leave()
+            if not self._is_forked:
+                self._leave()
         finally:
             self.close()
 
@@ -193,7 +223,7 @@ class Participant(Generic[EventT]):
         self._loop = loop = get_running_loop()
         driver = self._open(loop.time)
         try:
-            self._runner = run_in_loop(driver, loop, self._wake)
+            self._keep(run_in_loop(driver, loop, self._wake))
         except BaseException:
             driver.close()
             raise
@@ -206,7 +236,8 @@ class Participant(Generic[EventT]):
         trace: TracebackType | None,
     ) -> None:
         try:
-            await self._leave_async()
+            if not self._is_forked:
+                await self._leave_async()
         finally:
             self.close()
 
@@ -233,6 +264,8 @@ class Participant(Generic[EventT]):
         from asyncio import get_running_loop
 
         loop = get_running_loop()
+        if self._loop is not loop and not self._ended:
+            raise self._elsewhere
         end = None if timeout is None else loop.time() + timeout
         while not ready() and not self._ended and self._running():
             if end is not None and loop.time() >= end:
@@ -247,6 +280,16 @@ class Participant(Generic[EventT]):
                 if alarm is not None:
                     alarm.cancel()
 
+    @property
+    def _elsewhere(self) -> ArgumentError:
+        if self._loop is None:
+            return ArgumentError(
+                f"this {self._noun} was opened with a plain with", "use a plain for there"
+            )
+        return ArgumentError(
+            f"this {self._noun} belongs to another event loop", "open one for each loop"
+        )
+
     def _running(self) -> bool:
         return self._runner is not None and self._runner.error is None
 
@@ -260,10 +303,25 @@ class Participant(Generic[EventT]):
     # -- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Ends it at once, without a word to anybody. More than once is fine."""
+        """Ends it at once, without a word to anybody. More than once is fine.
+
+        From any thread; if an event loop runs it in another one, it ends there, as soon as may be.
+        """
         if self._ended:
             return
+        if self._is_forked:
+            self._ended = True  # and no more: to end it here would end it there
+            return
+        loop = self._loop
+        if loop is not None and loop.is_running() and self._thread != threading.get_ident():
+            try:
+                loop.call_soon_threadsafe(self.close)
+                return
+            except RuntimeError:
+                pass  # it was closed meanwhile
         self._ended = True
+        if self._abandon is not None:
+            self._abandon.detach()
         if self._runner is not None:
             self._runner.close()
         self._wake()
@@ -288,6 +346,11 @@ class _Events(Generic[EventT]):
         if event is None:
             raise StopAsyncIteration
         return event
+
+
+def _abandon(runner: Runner, process: int) -> None:
+    if os.getpid() == process:
+        runner.close()
 
 
 def _settle(waiter: Future[None]) -> None:
