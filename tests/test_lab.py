@@ -483,6 +483,20 @@ def test_the_end_of_a_lab_kills_everything_in_it(lab: Lab) -> None:
         a.run(["true"])
 
 
+def test_the_end_of_a_lab_does_not_wait_for_what_is_stopped(lab: Lab) -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
+    began = time.monotonic()
+    with Lab(privileged=lab.privileged) as other:
+        stopped = other.host("a").start(["sleep", "60"])
+        stopped.send_signal(signal.SIGSTOP)
+        pid = stopped.pid
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(0.01)
+    assert gone(pid)
+    assert time.monotonic() - began < 3.0
+
+
 def test_kill_minus_nine_leaves_nothing_behind(lab: Lab) -> None:
     code = f"""
 import time
@@ -558,8 +572,8 @@ def test_a_lab_is_quick(lab: Lab) -> None:
         up = time.perf_counter()
     down = time.perf_counter()
     print(f"3 hosts: up in {1000 * (up - started):.0f} ms, down in {1000 * (down - up):.0f} ms")
-    assert up - started < 1.0
-    assert down - up < 1.0
+    assert up - started < 1.5
+    assert down - up < 0.5
 
 
 # --- where no lab can be made

@@ -25,6 +25,10 @@ while read -r setup; do
 done
 """
 
+# Seconds between looks whether something keeps the end from coming, and how often is looked.
+_LOOK = 0.1
+_LOOKS = 50
+
 
 class Holder:
     """Makes namespaces, and ends with all that lives in them.
@@ -84,9 +88,15 @@ class Holder:
         with process:
             assert process.stdin is not None
             process.stdin.close()
-            try:
-                process.wait(timeout=5.0)
-            except subprocess.TimeoutExpired:
+            for _ in range(_LOOKS):
+                try:
+                    process.wait(timeout=_LOOK)
+                    break
+                except subprocess.TimeoutExpired:
+                    # The first process can't end before all others are collected.
+                    for running in self.running:
+                        running.wake()
+            else:
                 process.kill()  # and unshare's --kill-child kills the rest
         for running in self.running:
             running.finish()

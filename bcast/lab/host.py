@@ -197,9 +197,9 @@ class Host(Namespace):
         """
         if sys.platform != "linux":
             raise not_linux()
-        for running in self._holder.running:
-            if running.place is self:
-                running.kill()
+        own = [running for running in self._holder.running if running.place is self]
+        for running in own:
+            running.strike()
         # What they left running, which may be making more of itself.
         while pids := self.inhabitants():
             for pid in pids:
@@ -207,6 +207,8 @@ class Host(Namespace):
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
+        for running in own:
+            running.finish()
 
     def inhabitants(self) -> list[int]:
         """The process ids of all that runs on it, as the machine counts."""

@@ -132,7 +132,7 @@ class Running:
 
     def kill(self) -> None:
         """Kills it and its process group, and waits until it is gone."""
-        kill(self._process)
+        self.strike()
         self.finish()
 
     def _end(self, number: signal.Signals, timeout: float) -> int:
@@ -146,6 +146,15 @@ class Running:
             ) from None
 
     # --- for the lab
+
+    def wake(self) -> None:
+        """Lets nsenter see that the command which it stopped with is dead."""
+        if sys.platform != "win32":
+            self._process.send_signal(signal.SIGCONT)
+
+    def strike(self) -> None:
+        """Kills it and its process group; its pipes stay open, a daemon may have them too."""
+        kill(self._process)
 
     def finish(self) -> None:
         """Waits for what was killed, and closes its pipes."""
