@@ -153,6 +153,23 @@ def test_a_device() -> None:
     assert set(event["sightings"][0]) == names("sightings")
 
 
+@pytest.mark.kernel("a lab")
+def test_a_host_of_a_lab() -> None:
+    done = subprocess.run(
+        [*COMMAND, "lab", "--hosts", "1", "--json", "--", "true"],
+        env={**os.environ, **environment()},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    host = told(done.stdout)
+    assert set(host) == names("host")
+    (cells,) = [cells for cells in rows("host") if cells[0] == "`links`"]
+    assert set(host["links"][0]) == set(re.findall("`([a-z_]+)`", cells[1]))
+
+
 def test_what_happens_to_a_device() -> None:
     happened: tuple[DeviceEvent, ...] = (
         Added(LAMP), Changed(LAMP, ("port",)), Suspect(LAMP), Restarted(LAMP),

@@ -10,18 +10,18 @@ from itertools import count
 
 from bcast.errors import LabError
 from bcast.lab.running import Running
-from bcast.lab.system import not_linux, refusal, tool
+from bcast.lab.system import HOLDS, not_linux, refusal, tool
 
 __all__ = ["Holder"]
 
 #: Prints its process id, then makes a network namespace for each line it reads (the commands
 #: that set it up) and prints the process id of what holds it, or none.
-_SCRIPT = """
+_SCRIPT = f"""
 read -r pid rest </proc/self/stat; echo "=$pid"
 while read -r setup; do
     unshare --net sh -ec "$setup"'
         read -r pid rest </proc/self/stat; echo "=$pid"
-        exec sleep infinity >/dev/null 2>&1' 2>&1 || echo = &
+        exec {HOLDS} >/dev/null 2>&1' 2>&1 || echo = &
 done
 """
 

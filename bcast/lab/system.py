@@ -10,7 +10,9 @@ from pathlib import Path
 from bcast.errors import LabError
 
 __all__ = [
+    "HOLDS",
     "SYSTEM_FOLDERS",
+    "entrance",
     "has_tool",
     "kernel_has_ipv6",
     "not_linux",
@@ -19,6 +21,8 @@ __all__ = [
     "tool",
 ]
 
+#: The command that holds a namespace, which does nothing.
+HOLDS = "sleep infinity"
 #: Ordinary users often don't have these folders in PATH, but `ip` may be there.
 SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
 _PACKAGES = {
@@ -71,6 +75,33 @@ def refusal(privileged: bool) -> str:
             setting = name.replace("/", ".")
             return f"{setting} is {value}; as root, sysctl -w {setting}={remedy} allows it"
     return "a container forbids it by default: run it with --security-opt seccomp=unconfined"
+
+
+def entrance(pid: int) -> list[str]:
+    """The beginning of a command line that runs on the host which ``pid`` holds.
+
+    From inside the lab as from outside: only those namespaces are entered that we aren't in, so
+    that from inside the command has our own process id. Raises `LabError` if it is gone.
+    """
+    if sys.platform != "linux":
+        raise not_linux()
+    gone = f"there is no lab with process {pid} any more, or it is somebody else's"
+    try:
+        # Another process may have its id by now, and its network could be the machine's.
+        line = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").replace("\0", " ")
+        if line != HOLDS:
+            raise LabError(gone)
+    except OSError:
+        raise LabError(gone) from None
+    enter = [tool("nsenter"), "--target", str(pid), "--net"]
+    for name, option in (("user", ["--user", "--preserve-credentials"]), ("pid", ["--pid"])):
+        try:
+            ours, theirs = (os.stat(f"/proc/{one}/ns/{name}") for one in ("self", str(pid)))
+        except OSError:
+            raise LabError(gone) from None
+        if (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
+            enter += option
+    return [*enter, "--"]
 
 
 def powerless() -> list[str]:
