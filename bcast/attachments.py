@@ -18,7 +18,9 @@ from bcast.channels import Channel, Channels, InterfaceState, Notice
 from bcast.datagram import Endpoint, Family, Group, Interface, InterfaceFlag, IPAddress
 from bcast.destinations import ALL_HOSTS, Destination, targets
 from bcast.errors import SocketError
+from bcast.interfaces.wording import shown
 from bcast.legs import Leg, leg_to
+from bcast.log import INFO, WARNING, log
 from bcast.machine import Attached, Outgoing
 from bcast.outlets import Outlet
 from bcast.sockets import open_sender
@@ -272,14 +274,23 @@ class Attachments(Channels):
             while sent < len(payloads):
                 sent += transmit(outlet.socket, payloads, sent, way)
         except SocketError as error:
-            self._failures[key] = error
+            self._fail(key, error)
         except OSError as error:
             if error.errno not in _FULL:
                 what = f"send to {there.address}"
-                self._failures[key] = socket_error(error, what, leg.interface.name)
+                self._fail(key, socket_error(error, what, leg.interface.name))
         else:
-            self._failures.pop(key, None)
+            if key in self._failures:
+                del self._failures[key]
+                name = shown(leg.interface.name)
+                log("driver", INFO, "%s: IPv%s can be sent again", name, int(key[1]))
         return sent
+
+    def _fail(self, key: tuple[int, Family], error: SocketError) -> None:
+        known = self._failures.get(key)
+        if known is None or known.error != error.error:
+            log("driver", WARNING, "%s", error)
+        self._failures[key] = error
 
     def _leg(self, index: int, there: Endpoint) -> Leg | None:
         """How to reach a destination; None if it can't be from there now."""

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Literal
 from bcast.datagram import Family, Group, Interface
 from bcast.destinations import ALL_NODES
 from bcast.errors import InterfaceError, PortTakenError, SocketError
-from bcast.interfaces import InterfaceChange, InterfaceChanged, InterfaceRemoved, select
+from bcast.interfaces import (
+    InterfaceChange,
+    InterfaceChanged,
+    InterfaceRemoved,
+    Selection,
+    select,
+)
+from bcast.interfaces.wording import shown
+from bcast.log import DEBUG, INFO, WARNING, log
 from bcast.sockets import open_receivers
 from bcast.sockets.transfer import drop_counter
 from bcast.values import Value
@@ -29,6 +37,8 @@ __all__ = [
     "InterfaceState",
     "Notice",
     "granted_buffer",
+    "log_notices",
+    "log_selection",
 ]
 
 # A failed interface is tried again this often, in seconds, if nothing changes before.
@@ -330,6 +340,23 @@ class Channels:
     def close_all(self) -> None:
         for index in list(self.by_index):
             self.close(index)
+
+
+def log_selection(name: str, selection: Selection, states: Sequence[InterfaceState]) -> None:
+    """Logs what a driver works on, and what it doesn't."""
+    for state in states:
+        why = f": {state.reason}" if state.reason else ""
+        log(name, INFO, "%s is %s%s", shown(state.interface.name), state.state, why)
+    for skipped in selection.skipped:
+        log(name, DEBUG, "skipped %s: %s", shown(skipped.interface.name), skipped.reason)
+
+
+def log_notices(name: str, notices: Sequence[Notice]) -> Sequence[Notice]:
+    """Logs what happened to interfaces; returns it."""
+    for notice in notices:
+        level = WARNING if isinstance(notice, InterfaceFailed) else INFO
+        log(name, level, "%s", notice.sentence)
+    return notices
 
 
 def _is_checking(change: InterfaceChange) -> bool:

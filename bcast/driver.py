@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import selectors
 import socket
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from time import monotonic
 from types import TracebackType
 from typing import Generic, TypeVar
 
 from bcast.attachments import Attachments, Inlet
-from bcast.channels import InterfaceState, Notice
+from bcast.channels import InterfaceState, Notice, log_notices, log_selection
 from bcast.datagram import Datagram, Endpoint, Family, Group, Interface
 from bcast.destinations import check_family
 from bcast.errors import ArgumentError
 from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, listed, select
+from bcast.interfaces.wording import shown
+from bcast.log import DEBUG, WARNING, is_wanted, log
 from bcast.machine import Attached, Machine, Received
 from bcast.sockets import RECEIVE_BUFFER
 from bcast.sockets.batch import Batch
@@ -90,7 +92,7 @@ class Driver(Generic[EventT]):
     ) -> None:
         self.machine = machine
         self._clock = clock
-        self._counts = False
+        self._counts = self._closed = False
         families = families_of(groups, broadcast, family)
         include, without = listed(interfaces), listed(exclude)
         self._changes: deque[Notice] = deque(maxlen=_CHANGES)
@@ -99,6 +101,8 @@ class Driver(Generic[EventT]):
         self._received = self._bytes = self._drops = self._wakeups = 0
         #: Drops of sockets that are closed, not yet told of the interface that they were on.
         self._unsaid: dict[int, int] = {}
+        #: The interfaces, by index, that drops were logged of.
+        self._flooded: set[int] = set()
         #: Datagrams read since there was last nothing left to read.
         self._backlog = 0
         with ExitStack() as opened:
@@ -120,8 +124,9 @@ class Driver(Generic[EventT]):
             opened.callback(self._attachments.close_all)
             self._read = open_reader(self._attachments.interfaces)
             self._selection = select(self._watcher.interfaces, include, without)
-            self._changes += self._attachments.open(self._selection.chosen)
+            self._changes += log_notices("driver", self._attachments.open(self._selection.chosen))
             self._attachments.raise_if_none()
+            log_selection("driver", self._selection, self._attachments.states)
             self._attachments.retry_later(clock())
             self.flush(self._tell())
             self._opened = opened.pop_all()
@@ -267,8 +272,9 @@ class Driver(Generic[EventT]):
     def _read_from(self, inlet: Inlet) -> list[Batch]:
         try:
             return self._read(inlet.socket, inlet.channel.interface, inlet.port)
-        except OSError:
+        except OSError as error:
             # Whatever is wrong with the socket, the watcher sees why; meanwhile the others go on.
+            log("driver", DEBUG, "%s: %s", shown(inlet.channel.interface.name), error)
             return []
 
     def _hand_over(
@@ -298,9 +304,29 @@ class Driver(Generic[EventT]):
                 datagrams.sort(key=_time_of)
             interface = self._attachments.by_index[index].interface
             drained = index not in unread
-            self.machine.receive_datagrams(
-                Received(interface, datagrams, drops, drained, self._rate), now
-            )
+            received = Received(interface, datagrams, drops, drained, self._rate)
+            if drops or is_wanted("driver", DEBUG):
+                self._receive_aloud(received, now)
+            else:
+                self.machine.receive_datagrams(received, now)
+
+    def _receive_aloud(self, received: Received, now: float) -> None:
+        """Hands it over, and logs what the machine rejects of it and what was lost before."""
+        name, drops = shown(received.interface.name), received.drops
+        before = Counter(self._rejected)
+        self.machine.receive_datagrams(received, now)
+        for reason, count in (Counter(self._rejected) - before).items():
+            log("driver", DEBUG, "%s: %s rejected (%s)", name, count, reason)
+        if drops:
+            # Once is a warning: under a flood there is one wake-up after the other.
+            level = DEBUG if received.interface.index in self._flooded else WARNING
+            self._flooded.add(received.interface.index)
+            log("driver", level, "%s: the receive buffer was full: %s lost", name, drops)
+
+    @property
+    def _rejected(self) -> Mapping[str, int]:
+        """How many datagrams the machine rejected, by reason, if it counts them."""
+        return getattr(self.machine, "rejected", {})
 
     def _follow(self, now: float) -> float:
         """Notices what changed about the interfaces, and tries again what failed.
@@ -310,7 +336,7 @@ class Driver(Generic[EventT]):
         moments = (self._watcher.due(), self._attachments.retry)
         if all(moment is None or now < moment for moment in moments):
             return now
-        self._changes += self._attachments.keep_up(self._watcher, now)
+        self._changes += log_notices("driver", self._attachments.keep_up(self._watcher, now))
         return self._tell()
 
     def _tell(self) -> float:
@@ -336,6 +362,9 @@ class Driver(Generic[EventT]):
 
     def close(self) -> None:
         """Closes everything. More than once is fine."""
+        if not self._closed:
+            self._closed = True
+            log("driver", DEBUG, "closed: %s", self.traffic)
         self._opened.close()
 
     def __enter__(self) -> Driver[EventT]:

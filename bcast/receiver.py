@@ -21,6 +21,8 @@ from bcast.channels import (
     InterfaceState,
     Notice,
     granted_buffer,
+    log_notices,
+    log_selection,
 )
 from bcast.counts import Counts, Statistics
 from bcast.datagram import Datagram, Family, Group, Interface
@@ -139,8 +141,9 @@ class Receiver:
                 counts=self._counts,
             )
             self._selection = select(self._watcher.interfaces, include, without)
-            self._changes += self._channels.open(self._selection.chosen)
+            self._changes += log_notices("receiver", self._channels.open(self._selection.chosen))
             self._channels.raise_if_none()
+            log_selection("receiver", self._selection, self._channels.states)
             self._channels.retry_later(clock())
             self._opened = opened.pop_all()
 
@@ -263,7 +266,7 @@ class Receiver:
                 else:
                     self._watcher.wake(now)
             batches = self._queues.drain(found)
-            self._changes += self._channels.keep_up(self._watcher, now)
+            self._changes += log_notices("receiver", self._channels.keep_up(self._watcher, now))
             if batches or self._changes or woken or (end is not None and now >= end):
                 return batches
 

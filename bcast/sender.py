@@ -30,6 +30,7 @@ from bcast.destinations import (
 from bcast.errors import ArgumentError, SocketError
 from bcast.interfaces import list_interfaces, listed, select
 from bcast.legs import Leg, Plan, make_plan
+from bcast.log import INFO, log
 from bcast.outlets import Outlet
 from bcast.payload import Template
 from bcast.results import Failed, SendResults, Sent, merge
@@ -183,6 +184,7 @@ class Sender:
                 sent.append(Sent(leg.interface, here, leg.there, length, count))
             if error is not None:
                 failed.append(Failed(leg.interface, error, len(payloads) - count))
+                log("sender", INFO, "%s", error)  # who sends is told, and may know it for no harm
         return SendResults(tuple(sent), plan.skipped, tuple(failed))
 
     def _make_plan(self, to: str, port: int) -> Plan:

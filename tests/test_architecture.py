@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parent.parent
 #: The layers, lowest first. A module imports from lower layers only; within an entry it imports
 #: from what stands before it, except that the modules of a folder ("x/") may import one another.
 LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
-    1: (("values", "errors", "datagram", "timestamp", "machine", "messages", "device"),),
+    1: (("values", "errors", "datagram", "timestamp", "machine", "messages", "device", "log"),),
     2: (("destinations", "wire/", "domain"), ("payload",), ("networks",), ("matching",)),
     3: (("discovery/",),),
     4: (("interfaces/",), ("sockets/",), ("capture/",), ("simnet/",), ("lab/",)),

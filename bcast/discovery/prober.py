@@ -7,7 +7,7 @@ events come out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil
 from random import Random
 
@@ -131,6 +131,11 @@ class Prober:
         """Whether it looks as if all were found: three rounds without anybody new everywhere."""
         searches = [side.search for side in self._sides.values()]
         return not self._roster.asking and all(s.started and s.quiet >= QUIET for s in searches)
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """Datagrams rejected so far, by reason; the counts go on."""
+        return self._rejected
 
     @property
     def statistics(self) -> SearchStatistics:

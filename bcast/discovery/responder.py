@@ -138,6 +138,11 @@ class Responder:
         return self._is_leaving and self._schedule.next is None and not self._outbox
 
     @property
+    def rejected(self) -> Mapping[str, int]:
+        """Datagrams rejected so far, by reason; the counts go on."""
+        return self._rejected
+
+    @property
     def statistics(self) -> ResponderStatistics:
         counted = self._counted | {"probes": self._probes}
         return ResponderStatistics(**counted, rejected=+self._rejected)
