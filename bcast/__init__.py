@@ -199,14 +199,16 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'bcast' has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # which would take any name for one that is there
 
-    value: object = getattr(import_module(f"bcast.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'bcast' has no attribute {name!r}")
+        from importlib import import_module
+
+        value: object = getattr(import_module(f"bcast.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

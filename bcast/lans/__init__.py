@@ -36,10 +36,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """The lab's names when they are used: all that starts processes comes with them."""
-    if name not in ("LabLan", "lab_lan_unavailable"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from bcast.lans import lab
+if not TYPE_CHECKING:  # which would take any name for one that is there
 
-    return getattr(lab, name)
+    def __getattr__(name: str) -> object:
+        """The lab's names when they are used: all that starts processes comes with them."""
+        if name not in ("LabLan", "lab_lan_unavailable"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from bcast.lans import lab
+
+        return getattr(lab, name)
