@@ -248,7 +248,7 @@ def test_a_command_without_capabilities_can_not_regain_them(lab: Lab) -> None:
 
 def test_commands_read_this_bcast_and_write_where_the_tests_do(lab: Lab, tmp_path: Path) -> None:
     code = "import bcast, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(bcast.__file__)"
-    lab.host("a").python(code, str(tmp_path / "file"))
+    lab.host("a").python(code, str(tmp_path / "file"), cwd=tmp_path)
     assert (tmp_path / "file").read_text() == bcast.__file__
 
 

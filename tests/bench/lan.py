@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import bcast
 from bcast.datagram import Family
 from bcast.lab import Host, Lab, Running, lab_unavailable
 from bcast.lab.segment import BRIDGE
@@ -164,5 +163,5 @@ def script(name: str, *args: str, python: str = sys.executable) -> list[str]:
 
 def environment() -> dict[str, str]:
     """What the programs need to find this bcast, and to say at once what they say."""
-    project = str(Path(bcast.__file__).parent.parent)
+    project = str(Path(__file__).parent.parent.parent)
     return {"PYTHONPATH": project, "PYTHONUNBUFFERED": "1", "PATH": _PATH}

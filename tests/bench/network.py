@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import bcast
 from bcast.lab import Lab, Running, lab_unavailable
 from tests.bench.processes import pause, queue, resume
 
@@ -194,4 +193,4 @@ def _payloads() -> dict[str, bytes]:
 
 
 def _project() -> str:
-    return str(Path(bcast.__file__).parent.parent)
+    return str(Path(__file__).parent.parent.parent)
