@@ -178,6 +178,25 @@ def test_fewer_than_expected(lan: Lan, lamp: Running, plug: Running) -> None:
     found(lan.a, "--expect", "2", "--match", "name=plug", "-t", "0.3", status=1)
 
 
+def test_what_was_heard_is_told_when_it_was_not_enough(
+    lan: Lan, lamp: Running, plug: Running
+) -> None:
+    args = ("discover", "-4", "-t", "0.4")
+    told = run_bcast(lan.a, *args, "--expect", "2", "--match", "name=plug", status=1).stderr
+    assert re.search(
+        r"(?m)^what was heard, in seconds since the search began:\n"
+        r"eth0:\n +0\.\d{3}  added      lamp-1  _lamp  \(doesn't match\)  from 10\.9\.1\.2\n"
+        r"eth1:\n +0\.\d{3}  added      plug  _plug  from 10\.9\.2\.2\n",
+        told,
+    )
+    # On standard error with --json too, and not when nobody asked for more than there is.
+    as_json = run_bcast(lan.a, *args, "--expect", "3", "--json", status=1)
+    assert "what was heard" in as_json.stderr
+    assert all(events(as_json.stdout))
+    assert "what was heard" not in run_bcast(lan.a, *args, "--expect", "2").stderr
+    assert run_bcast(lan.a, *args, "--expect", "3", "-q", status=1).stderr == ""
+
+
 def test_one_that_comes_later_is_found(lan: Lan) -> None:
     args = ("--realm", "later", "--expect", "1", "-t", "60", "--json")
     with start_bcast(lan.a, "discover", *args, until="searching") as running:

@@ -3,6 +3,7 @@
 import sys
 from contextlib import ExitStack
 from random import SystemRandom
+from time import time_ns
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +33,7 @@ from bcast.cli.options import (
 )
 from bcast.cli.output import Output
 from bcast.cli.show import sanitize
+from bcast.cli.timeline import Timeline
 from bcast.device import Device, DeviceEvent, Removed
 from bcast.discovery.prober import Prober
 from bcast.domain import Domain
@@ -123,6 +125,7 @@ def discover(
     domain = Domain(realm, keyring=keyring_of(key_file, output.remark))
     prober = Prober(random=SystemRandom(), domain=domain, types=wanted, watch=gone, all_paths=True)
     search = _Search(output, prober, matches, expect, gone)
+    expecting = gone or expect is not None
     with interruptible() as stopped, ExitStack() as opened:
         table = opened.enter_context(_table()) if output.is_live() else None
         with driving(stopped, prober, domain, interface, exclude, family) as driver:
@@ -132,10 +135,13 @@ def discover(
             devices = search.devices
             with stopped.breaking():
                 search.show(devices)
+                failed = bool(devices) if gone else len(devices) < (expect or 1)
+                if failed and expecting and stopped.number is None:
+                    search.tell_why(driver)
                 search.summarise(devices, driver)
     if stopped.number is not None:
         raise typer.Exit(128 + stopped.number)
-    if bool(devices) if gone else len(devices) < (expect or 1):
+    if failed:
         raise typer.Exit(1)
 
 
@@ -159,6 +165,7 @@ class _Search:
         #: Those that match, as far as their events tell.
         self._there: set[str] = set()
         self._sure = 0.0
+        self._timeline = Timeline(time_ns())
 
     @property
     def devices(self) -> list[Device]:
@@ -190,7 +197,9 @@ class _Search:
         """Takes an event in; returns whether the device matches or did."""
         device = event.device
         before = device.id in self._there
-        if not isinstance(event, Removed) and self._matches(device):
+        matches = self._matches(device)
+        self._timeline.note(event, time_ns(), matches=matches or before)
+        if not isinstance(event, Removed) and matches:
             self._there.add(device.id)
             return True
         self._there.discard(device.id)
@@ -218,6 +227,11 @@ class _Search:
         elif lines:
             # What is left isn't what was asked for.
             print("still there:", *map(sanitize, lines), sep="\n", file=sys.stderr)
+
+    def tell_why(self, driver: "Driver[Any]") -> None:
+        """Says what was heard, to whoever waited for something else."""
+        for line in self._timeline.lines(state.interface.name for state in driver.states):
+            self._output.remark(line)
 
     def summarise(self, devices: list[Device], driver: "Driver[Any]") -> None:
         statistics, traffic = self._prober.statistics, driver.traffic
