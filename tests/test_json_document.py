@@ -6,11 +6,13 @@ import json
 import os
 import re
 import subprocess
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from bcast.cli.devices import device_object, event_object
 from bcast.cli.messages import message_object
@@ -180,6 +182,19 @@ def test_what_happens_to_a_device() -> None:
         event = event_object(one, 0)
         name = event.pop("event")
         assert set(event) == names("added") - {"changed", "cause"} | own.get(name, set())
+
+
+def test_a_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from bcast.cli.diff import diff
+
+    other = replace(LAMP, port=81)
+    for name, device in (("a", LAMP), ("b", other)):
+        (tmp_path / name).write_text(json.dumps(device_object("found", device)))
+    with pytest.raises(typer.Exit):
+        diff(str(tmp_path / "a"), str(tmp_path / "b"), as_json=True)
+    changed, summary = map(told, capsys.readouterr().out.splitlines())
+    assert set(changed) - names("found") == names("added", "name of a difference")
+    assert set(summary) == names("summary", "name of a comparison")
 
 
 def test_the_summary_of_a_search() -> None:

@@ -31,7 +31,17 @@ __all__ = ["run"]
 # What a write to standard output can fail with that is nobody's mistake.
 _OUTPUT_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
-_COMMANDS = ("interfaces", "send", "listen", "discover", "watch", "announce", "lab", "demo")
+_COMMANDS = (
+    "interfaces",
+    "send",
+    "listen",
+    "discover",
+    "watch",
+    "announce",
+    "diff",
+    "lab",
+    "demo",
+)
 
 
 class _Commands(TyperGroup):
