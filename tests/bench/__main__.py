@@ -7,18 +7,22 @@ import signal
 import sys
 
 from bcast.lab import LabError
-from tests.bench import discovery, flood, memory, receive, send, start, targets
+from tests.bench import discovery, flood, memory, plugin, receive, send, start, targets
 
-_NAMES = ("receive", "send", "flood", "start", "memory", "discovery", "targets")
 #: Those that take minutes run only when they are named.
-_LONG = ("memory", "discovery", "targets")
+_LONG = ("memory", "discovery", "targets", "plugin", "endurance")
+_NAMES = ("receive", "send", "flood", "start", *_LONG)
 
 
 def main() -> None:
     """Runs the benchmarks that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("name", nargs="*", metavar="NAME", help=", ".join(_NAMES))
-    parser.add_argument("--rounds", type=int, default=21, help="how often each takes its turn")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        help="how often each takes its turn (default: 21; 200 for `endurance`)",
+    )
     parser.add_argument(
         "--datagrams", type=int, default=1_000_000, help="how many `memory` receives"
     )
@@ -48,7 +52,7 @@ def main() -> None:
     for name in options.only:
         if name not in (*discovery.ONLY, *targets.NAMES):
             parser.error(f"there is no target {name!r}: see --help")
-    if min(options.rounds, options.datagrams, options.runs, *options.peers) < 1:
+    if min(options.rounds or 1, options.datagrams, options.runs, *options.peers) < 1:
         parser.error("use a number of 1 or more")
     names = options.name or [name for name in _NAMES if name not in _LONG]
     for name in names:
@@ -66,14 +70,19 @@ def main() -> None:
 
 
 def _run(name: str, options: argparse.Namespace) -> None:
+    rounds = (200 if name == "endurance" else 21) if options.rounds is None else options.rounds
     if name == "receive":
-        receive.run(options.rounds)
+        receive.run(rounds)
     elif name == "send":
-        send.run(options.rounds)
+        send.run(rounds)
     elif name == "flood":
         flood.run()
     elif name == "start":
-        start.run(options.rounds, options.python or [sys.executable])
+        start.run(rounds, options.python or [sys.executable])
+    elif name == "plugin":
+        plugin.run(rounds)
+    elif name == "endurance":
+        plugin.endure(rounds)
     elif name == "discovery":
         discovery.run(options.peers, options.runs, options.only)
     elif name == "targets":
