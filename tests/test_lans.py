@@ -51,6 +51,7 @@ def test_a_short_script(lan: Lan) -> None:
     found = lan.expect_device(lamp, within=1, on=lan.networks[0])
     assert (found.id, found.attributes) == (lamp.id, LAMP.attributes)
     assert [s.interface for s in found.sightings] == [lan.networks[0]]
+    assert [s.address for s in found.sightings] == [lamp.host.address()]
     lan.expect_no_device("type=_plug", during=0.02)
     # Who comes later is found as fast.
     began = lan.now
@@ -128,7 +129,11 @@ def test_a_device_is_expected_on_an_interface(sim: SimulatedLan) -> None:
         sim.expect_device(lamp, on="wlan*", within=1)
     both = sim.host("hub", on=["eth0", "eth1"]).announce(Service("hub", "_hub"))
     sim.expect_device(both, on="eth0")
-    sim.expect_device(both, on="eth1")
+    there = sim.expect_device(both, on="eth1")
+    places = [both.host.address(network) for network in ("eth0", "eth1")]
+    assert sorted(s.address for s in there.sightings) == places
+    with pytest.raises(ArgumentError, match="lamp-1 isn't on 'eth0': use one of eth1"):
+        lamp.host.address("eth0")
 
 
 def test_what_roams_is_heard_elsewhere(sim: SimulatedLan) -> None:

@@ -50,6 +50,7 @@ def test_it_cannot_be_told_what_to_do(lans: LanPair) -> None:
             lambda: lamp.roam("lo"),
             lambda: lan.accessory("slow", slow=1),
             lambda: lan.host("other"),
+            lamp.host.address,
             lambda: lan.partition(lan.observer, lamp).__enter__(),
             lambda: lan.down("lo", lamp.host).__enter__(),
         ]

@@ -12,6 +12,7 @@ from bcast.matching import exactly
 from bcast.messages import Service
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address
     from subprocess import CompletedProcess
 
     from bcast.lab import Running as Process
@@ -66,6 +67,17 @@ class Host:
         return self._lan._announce(
             self, Accessory(services, id or b"", Switches().set(switches), interval)
         )
+
+    def address(self, network: str | None = None) -> IPv4Address:
+        """Its address on one of its networks; None: the first.
+
+        Raises `ArgumentError` if it isn't on that network, `UnsupportedError` on a real LAN.
+        """
+        if network is not None and network not in self.networks:
+            raise ArgumentError(
+                f"{self.name} isn't on {network!r}", f"use one of {', '.join(self.networks)}"
+            )
+        return self._lan._address(self, network or self.networks[0])
 
     def roam(self, network: str) -> None:
         """Leaves all networks that it is on, and connects to this one instead.

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import ClassVar
@@ -86,6 +87,10 @@ class LabLan(RealLan):
         place = self._places[host] = self.lab.host(host.name)
         for network in host.networks:
             place.connect(self._segments[network])
+
+    def _address(self, host: Host, network: str) -> IPv4Address:
+        links, there = self._places[host].links, self._segments[network]
+        return IPv4Address(next(link for link in links if link.segment is there).address())
 
     def _roam(self, host: Host, network: str) -> None:
         place, there = self._places[host], self._segments[network]

@@ -19,6 +19,7 @@ from bcast.lans.journal import Note
 from bcast.messages import Service
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address
     from subprocess import CompletedProcess
 
     from bcast.lab import Running as Process
@@ -85,6 +86,10 @@ class Lan(Expecting):
     @abstractmethod
     def _connect(self, host: Host) -> None:
         """Gives a new host its interfaces."""
+
+    @abstractmethod
+    def _address(self, host: Host, network: str) -> IPv4Address:
+        """Where a host is on a network that it is on."""
 
     @abstractmethod
     def _start(self, host: Host, accessory: Accessory | None) -> Running:

@@ -63,6 +63,9 @@ class LoopbackLan(SocketLan):
     def _connect(self, host: Host) -> None:
         self._addresses[host] = _FIRST + len(self._addresses)
 
+    def _address(self, host: Host, network: str) -> IPv4Address:
+        return self._addresses[host] if sys.platform == "linux" else _FIRST
+
     def _start(self, host: Host, accessory: Accessory | None) -> Running:
         lo = self._loopback
         if sys.platform == "linux":

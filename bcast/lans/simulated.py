@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address
 from random import Random
 from typing import Any, ClassVar
 
@@ -63,6 +64,9 @@ class SimulatedLan(Lan):
         made = self.simnet.host(host.name)
         for network in host.networks:
             self._links[host.name, network] = made.connect(self._segments[network])
+
+    def _address(self, host: Host, network: str) -> IPv4Address:
+        return IPv4Address(self._links[host.name, network].address())
 
     def _start(self, host: Host, accessory: Accessory | None) -> Running:
         self._randoms += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import ClassVar, NoReturn, Unpack
 
 from bcast.domain import Domain
@@ -88,6 +88,9 @@ class TargetLan(SocketLan):
 
     def _connect(self, host: Host) -> None:
         self._refuse(f"be on a host that is made up, such as {host.name}")
+
+    def _address(self, host: Host, network: str) -> IPv4Address:
+        self._refuse("say where it will be")
 
     def _roam(self, host: Host, network: str) -> None:
         self._refuse("be told to roam")
