@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 import bcast
+import bcast.lans.lab  # Or each suite that is run in this process would load it anew.
 from bcast.capture import CaptureReader
 from bcast.destinations import DEFAULT_PORT
 from bcast.domain import Domain
