@@ -7,7 +7,7 @@ imported by who uses it. There is no assert here for pytest to rewrite: PYTEST_D
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 _KINDS = ("sim", "loopback", "lab")
+_TARGET = "target"
 _MARKER = "bcast"
 _SEED = "bcast_seed"
 
@@ -45,7 +46,8 @@ _FOLDER = pytest.StashKey["Callable[[], str]"]()
 
 _MARKER_HELP = (
     "bcast(needs=KIND, networks=1, realm=None, port=None): the LAN of a test. `needs` is sim, "
-    "loopback or lab, or several of them; where there is none the test is skipped with the reason."
+    "loopback, lab or target, or several of them; where there is none the test is skipped with "
+    "the reason."
 )
 
 
@@ -97,7 +99,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.bcast_seed is None:
         given = getattr(config, "workerinput", {})
         option.bcast_seed = given.get(_SEED, int.from_bytes(os.urandom(3), "big"))
-    _check_kinds(option.bcast_lan.split(","), "--bcast-lan")
+    _check_kinds(option.bcast_lan.split(","), "--bcast-lan", _KINDS)
     if option.bcast_target and option.bcast_lan != "sim":
         raise pytest.UsageError("--bcast-target and --bcast-lan exclude each other")
 
@@ -108,10 +110,10 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput[_SEED] = node.config.option.bcast_seed
 
 
-def _check_kinds(kinds: Iterable[str], where: str) -> None:
+def _check_kinds(kinds: Iterable[str], where: str, known: Sequence[str]) -> None:
     for kind in kinds:
-        if kind not in _KINDS:
-            raise pytest.UsageError(f"{where}: {kind!r} is no LAN: use {', '.join(_KINDS)}")
+        if kind not in known:
+            raise pytest.UsageError(f"{where}: {kind!r} is no LAN: use {', '.join(known)}")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -158,12 +160,14 @@ def _needs_of(arguments: tuple[Any, ...]) -> dict[str, Any]:
 
 def _kinds(config: pytest.Config, needs: str | Iterable[str] | None) -> list[str]:
     """The LANs that a test is to run on: those of the option that will do, else the first."""
-    offered = ["target"] if config.option.bcast_target else config.option.bcast_lan.split(",")
+    offered = [_TARGET] if config.option.bcast_target else config.option.bcast_lan.split(",")
     if needs is None:
         return offered
     wanted = [needs] if isinstance(needs, str) else list(needs)
-    _check_kinds(wanted, "the marker bcast")
-    return [kind for kind in offered if kind in wanted] or wanted[:1]
+    _check_kinds(wanted, "the marker bcast", (*_KINDS, _TARGET))
+    # A target that wasn't given is the last that a test could do with.
+    first = sorted(wanted, key=lambda kind: kind == _TARGET)[:1]
+    return [kind for kind in offered if kind in wanted] or first
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -185,12 +189,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if "needs" not in marked or "lan" in fixtures:
         return
     kinds = _kinds(item.config, marked["needs"])
-    reasons = [_unavailable(kind) for kind in kinds]
+    reasons = [_unavailable(item.config, kind) for kind in kinds]
     if all(reasons):
         _do_without(item, kinds[0], reasons[0])
 
 
-def _unavailable(kind: str) -> str:
+def _unavailable(config: pytest.Config, kind: str) -> str:
     """Why there can't be such a LAN here; empty if there can."""
     if kind == "loopback":
         from bcast.lans import loopback_unavailable
@@ -200,6 +204,8 @@ def _unavailable(kind: str) -> str:
         from bcast.lans import lab_lan_unavailable
 
         return lab_lan_unavailable()
+    if kind == _TARGET and not config.option.bcast_target:
+        return "--bcast-target says which device that is"
     return ""
 
 
@@ -261,7 +267,7 @@ def _opened(request: pytest.FixtureRequest, kind: str) -> Iterator[Lan]:
     from bcast.lans import UnsupportedError
 
     item: pytest.Item = request.node
-    if reason := _unavailable(kind):
+    if reason := _unavailable(item.config, kind):
         _do_without(item, kind, reason)
     rig = request.getfixturevalue("bcast_rig")
     folder = request.getfixturevalue("tmp_path_factory").getbasetemp
@@ -290,7 +296,7 @@ def _make(item: pytest.Item, kind: str) -> Lan:
     domain = _domain(marked, kind, item.nodeid)
     seed: int = option.bcast_seed
     networks: int = marked.get("networks", 1)
-    if kind == "target":
+    if kind == _TARGET:
         return lans.TargetLan(
             option.bcast_target, interfaces=option.bcast_interface, seed=seed, domain=domain
         )
@@ -312,7 +318,7 @@ def _domain(marked: dict[str, Any], kind: str, test: str) -> Domain | None:
 
     if realm is None:
         # A real device is in no realm, unless the marker knows better.
-        realm = "" if kind == "target" else f"test-{crc32(test.encode()):08x}"
+        realm = "" if kind == _TARGET else f"test-{crc32(test.encode()):08x}"
     return Domain(realm, DEFAULT_PORT if port is None else port)
 
 

@@ -291,6 +291,37 @@ def test_the_same_tests_on_a_real_device(run: Run) -> None:
     assert "--bcast-seed" not in text(result), "nothing that is real comes back"
 
 
+NEEDS = """
+import pytest
+
+@pytest.mark.bcast(needs=["target", "loopback"])
+def test_either(lan, accessory):
+    name = {{"target": "real-lamp", "loopback": "lamp-1"}}[lan.kind]
+    assert lan.expect_device(accessory("lamp-1", "_lamp")).name == name
+
+@pytest.mark.bcast(needs="loopback")
+def test_never(lan, accessory):
+    accessory("lamp-1").leave()
+
+@pytest.mark.bcast(needs="target", realm={realm!r}, port={port})
+def test_only(lan, accessory):
+    assert lan.expect_device(accessory("lamp-1", "_lamp")).name == "real-lamp"
+"""
+
+
+def test_a_test_may_need_the_real_device(run: Run) -> None:
+    with LoopbackLan() as lan:
+        lan.accessory("real-lamp", "_lamp")
+        suite = NEEDS.format(realm=lan.realm, port=lan.port)
+        result = run(suite)
+        result.assert_outcomes(passed=2, skipped=1)
+        result.stdout.fnmatch_lines(["SKIPPED * no target: --bcast-target says which device *"])
+        met = f"realm={lan.realm!r}, port={lan.port}"
+        suite = suite.replace('"loopback"])', f'"loopback"], {met})')
+        result = run(suite, "--bcast-target", "127.0.0.2", "--bcast-interface", "lo")
+        result.assert_outcomes(passed=3)
+
+
 def test_a_target_that_is_not_there_is_a_sentence(run: Run) -> None:
     result = run(FOUND, "--bcast-target", "eth77")
     result.assert_outcomes(errors=1)
