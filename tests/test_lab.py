@@ -592,6 +592,13 @@ def test_a_privileged_lab_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
         Lab(privileged=True).open()
 
 
+def test_a_lab_in_a_lab_is_refused(lab: Lab) -> None:
+    # It would look up its processes in the /proc of the machine, and end others or none.
+    code = "from bcast.lab import lab_unavailable; print(lab_unavailable())"
+    said = lab.host("a").python(code).stdout
+    assert said.startswith("/proc is that of another process namespace: ")
+
+
 @writes_settings
 @pytest.mark.kernel
 def test_the_setting_that_forbids_user_namespaces_is_named() -> None:

@@ -10,7 +10,7 @@ from itertools import count
 
 from bcast.errors import LabError
 from bcast.lab.running import Running
-from bcast.lab.system import HOLDS, not_linux, refusal, tool
+from bcast.lab.system import HOLDS, check_proc, not_linux, refusal, tool
 
 __all__ = ["Holder"]
 
@@ -55,6 +55,7 @@ class Holder:
             raise LabError("a lab can be opened once", "make another one")
         if self.privileged and os.geteuid() != 0:
             raise LabError("a privileged lab needs root", "use Lab() without privileged")
+        check_proc()
         tools = [tool(name) for name in ("unshare", "nsenter", "ip")]
         folders = dict.fromkeys(os.path.dirname(one) for one in tools)
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])

@@ -12,6 +12,7 @@ from bcast.errors import LabError
 __all__ = [
     "HOLDS",
     "SYSTEM_FOLDERS",
+    "check_proc",
     "entrance",
     "has_tool",
     "kernel_has_ipv6",
@@ -56,6 +57,19 @@ def _find(name: str) -> str | None:
 def not_linux() -> LabError:
     """The error of every other system."""
     return LabError("a lab needs Linux: it is made of network namespaces")
+
+
+def check_proc() -> None:
+    """Raises `LabError` where processes have other ids than in /proc, by which a lab ends them."""
+    try:
+        known = os.readlink("/proc/self")
+    except OSError as error:
+        raise LabError(f"/proc can't be read: {error.strerror}", "mount it") from None
+    if known != str(os.getpid()):
+        raise LabError(
+            "/proc is that of another process namespace",
+            "mount the own one; inside a lab, use that lab's hosts",
+        )
 
 
 def refusal(privileged: bool) -> str:
