@@ -102,6 +102,10 @@ def pytest_configure(config: pytest.Config) -> None:
     _check_kinds(option.bcast_lan.split(","), "--bcast-lan", _KINDS)
     if option.bcast_target and option.bcast_lan != "sim":
         raise pytest.UsageError("--bcast-target and --bcast-lan exclude each other")
+    if option.bcast_interface and not option.bcast_target:
+        raise pytest.UsageError(
+            "--bcast-interface says where a real device is looked for: give --bcast-target too"
+        )
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -336,6 +336,7 @@ def test_a_target_that_is_not_there_is_a_sentence(run: Run) -> None:
     [
         (["--bcast-lan=moon"], "--bcast-lan: 'moon' is no LAN: use sim, loopback, lab"),
         (["--bcast-target=lo", "--bcast-lan=lab"], "--bcast-target and --bcast-lan exclude *"),
+        (["--bcast-interface=lo"], "--bcast-interface says where *: give --bcast-target too"),
         (["--bcast-seed=x"], "*--bcast-seed: invalid int value: 'x'"),
     ],
 )
