@@ -24,7 +24,10 @@ PROJECT = Path(__file__).parent.parent
 #: from what stands before it, except that the modules of a folder ("x/") may import one another.
 LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
     1: (("values", "errors", "datagram", "timestamp", "machine", "messages", "device", "log"),),
-    2: (("destinations", "wire/", "domain"), ("payload",), ("networks",), ("matching",)),
+    2: (
+        ("destinations", "wire/", "domain", "accessory/"),
+        *(("payload",), ("networks",), ("matching",)),
+    ),
     3: (("discovery/",),),
     4: (("interfaces/",), ("sockets/",), ("capture/",), ("simnet/",), ("lab/",)),
     5: (
@@ -55,6 +58,7 @@ ASYNCHRONOUS = {"waiting", "runners", "participant"}
 #: rest between looks at processes.
 CLOCKS = {
     "timestamp": {"gmtime", "strftime"},
+    "accessory.template": {"gmtime"},
     "sockets.transfer": {"time_ns"},
     "lab.running": {"sleep"},
 }
