@@ -4,9 +4,11 @@
 
     hole  = "{" [name] ["?"] [":" type] [("=" | "~") value] "}"
     type  = word ["(" arguments ")"] | "@" part {"|" part}
-    value = "probe." name | "device." name | "own." name | function "(" arguments ")" | literal
+    value = reference | function "(" arguments ")" | literal
+    reference = "probe." name | "device." name | "own." name
 
-``=`` is written and checked, ``~`` is written and anything is accepted. A hole holds no ``}``.
+``=`` is written and checked, ``~`` is written and anything is accepted; ``{own.address}`` is short
+for ``{~own.address}``. A hole holds no ``}``.
 In text ``{{ }} [[ ]]`` are the characters themselves and ``[...]`` is a stretch that may be
 absent.
 """
@@ -216,6 +218,8 @@ def parse_hole(text: str, start: int) -> tuple[Hole, int]:
 
     at = 0
     name = ""
+    if _REFERENCE.fullmatch(inner):
+        return Hole("", False, "", (), "~", _source(inner, "~", refuse), start), end + 1
     if found := _NAME.match(inner):
         name, at = found[0], found.end()
     optional = inner.startswith("?", at)

@@ -18,8 +18,10 @@ __all__ = [
     "TEXT_TYPES",
     "Converter",
     "converter",
+    "read_ip4",
     "read_mac",
     "read_str",
+    "read_uuid",
     "with_literal",
     "write_str",
 ]
@@ -70,6 +72,7 @@ def with_literal(hole: Hole, convert: Converter) -> Hole:
 
 
 def read_str(text: str) -> Value:
+    """Any text that isn't too long."""
     if len(text) > MAX_TEXT:
         raise Misfit("a text of %d characters, more than %d", len(text), MAX_TEXT)
     return text
@@ -122,7 +125,8 @@ def _write_bool(value: Value) -> str:
     return write_str(value)
 
 
-def _read_ip4(text: str) -> Value:
+def read_ip4(text: str) -> Value:
+    """An IPv4 address in four decimal numbers."""
     if len(text) > 15 or len(parts := text.split(".")) != 4:
         raise Misfit("%r isn't an IPv4 address", text[:40])
     for part in parts:
@@ -140,7 +144,8 @@ def _read_ip6(text: str) -> Value:
         raise Misfit("%r isn't an IPv6 address", text[:40]) from None
 
 
-def _read_uuid(text: str) -> Value:
+def read_uuid(text: str) -> Value:
+    """A UUID (RFC 9562, 4), in small letters."""
     if not _UUID.fullmatch(text):
         raise Misfit("%r isn't a UUID", text[:40])
     return text.lower()
@@ -218,8 +223,8 @@ _SIMPLE = {
     "any": Converter(_read_any, write_str),
     "int": Converter(_read_int, _write_int),
     "bool": Converter(_read_bool, _write_bool),
-    "ip4": Converter(_read_ip4, _written_by(_read_ip4)),
+    "ip4": Converter(read_ip4, _written_by(read_ip4)),
     "ip6": Converter(_read_ip6, _written_by(_read_ip6)),
-    "uuid": Converter(_read_uuid, _written_by(_read_uuid)),
+    "uuid": Converter(read_uuid, _written_by(read_uuid)),
     "base64": Converter(_read_base64, _write_base64),
 }

@@ -7,7 +7,7 @@ samples in TOML and the output as JSON read the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from time import gmtime
 from typing import Protocol, TypeAlias
 
@@ -188,27 +188,32 @@ class Reading:
             raise Misfit("it takes more than %d attempts", MAX_EFFORT)
 
     def item(self) -> Reading:
-        """A reading of its own for one of several items; `take` adds what it found."""
+        """A reading by itself, for what may turn out not to fit; `take` adds what it found."""
         reading = Reading(self.probe, self.device)
         reading.effort = self.effort
         return reading
 
-    def take(self, other: Reading, *, repeated: bool = False) -> None:
-        """Adds what an item told; ``repeated``: to lists, one for each name."""
+    def take(self, other: Reading) -> None:
+        """Adds what a reading by itself (`item`) told."""
         self.effort = other.effort
+        values = self.values
         for name, value in other.values.items():
-            if repeated:
-                before = self.values.setdefault(name, [])
-                if not isinstance(before, list) or isinstance(value, list):
-                    raise Misfit("%s is one value here and several there", name)
-                if len(before) >= MAX_ITEMS:
-                    raise Misfit("there are more than %d of %s", MAX_ITEMS, name)
-                before.append(value)
-            elif name in self.values and not same(self.values[name], value):
-                raise Misfit("%s is %r here and %r there", name, value, self.values[name])
-            else:
-                self.values[name] = value
+            if name in values and not same(values[name], value):
+                raise Misfit("%s is %r here and %r there", name, value, values[name])
+            values[name] = value
         self.rest |= other.rest
+
+    def take_item(self, other: Reading, names: Iterable[str]) -> None:
+        """Adds what one of several items told: to lists, one for each of the names."""
+        self.effort = other.effort
+        for name in names:
+            items = self.values.setdefault(name, [])
+            value = other.values.get(name)
+            if not isinstance(items, list) or isinstance(value, list):
+                raise Misfit("%s is one value here and several there", name)
+            if len(items) >= MAX_ITEMS:
+                raise Misfit("there are more than %d of %s", MAX_ITEMS, name)
+            items.append(value)
 
 
 class Writing:
@@ -257,16 +262,51 @@ class Writing:
         Lengths, counts and checksums are the template's own; it doesn't ask for them.
         """
         name = hole.name
-        if name in self.given:
-            value = self.given[name]
-            if value is None and not hole.optional and hole.source is not None:
-                value = self._computed(hole)
-            return value
+        if hole.mark == "=":
+            # What a receiver checks isn't up to whoever gives values.
+            try:
+                return self._computed(hole)
+            except Missing:
+                if self.given.get(name) is None:
+                    raise
+        given = self.given.get(name) if name else None
+        if given is not None or (hole.optional and name in self.given):
+            return given
         value = self._computed(hole)
         if name:
             # The same name twice is the same value twice, a random one too.
             self.given[name] = value
         return value
+
+    def wants(self, holes: Iterable[Hole]) -> bool:
+        """Whether a stretch with these holes is written: one without holes always, others if
+        somebody gave a value for one of them, or the probe or device has it.
+        """
+        empty = True
+        for hole in holes:
+            if hole.name and self.given.get(hole.name) is not None:
+                return True
+            match hole.source:
+                case Reference("probe" | "device") if self.has(hole):
+                    return True
+            empty = False
+        return empty
+
+    def item(self, position: int, names: Collection[str]) -> Writing:
+        """A writing of one of several items: of these names the value at that position."""
+        writing = Writing(
+            self.given,
+            own=self.own,
+            random=self.random,
+            now=self.now,
+            probe=self.probe,
+            device=self.device,
+        )
+        for name in names:
+            value = self.given.get(name)
+            if isinstance(value, list):
+                writing.given[name] = value[position] if position < len(value) else None
+        return writing
 
     def _computed(self, hole: Hole) -> Value:
         match hole.source:
