@@ -45,7 +45,13 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
 EDGES = 4
 
 #: Who may import what isn't Python's own: where else it would be paid for, or be missing.
-THIRD_PARTY = {"typer": "cli/", "rich": "cli/", "ifaddr": "interfaces/", "psutil": "interfaces/"}
+THIRD_PARTY = {
+    "cryptography": "accessory/",
+    "ifaddr": "interfaces/",
+    "psutil": "interfaces/",
+    "rich": "cli/",
+    "typer": "cli/",
+}
 
 #: What nobody imports, except for pytest's plugin: tests have no place in the library.
 BANNED = {"pytest", "_pytest", "hypothesis", "tests"}
@@ -294,7 +300,10 @@ def test_cycles_are_found() -> None:
 
 def test_what_is_not_of_python_is_imported_where_it_is_declared_to_be() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
-    declared = {re.split(r"[^A-Za-z0-9_.-]", d)[0] for d in project["dependencies"]}
+    extras = [one for extra in project["optional-dependencies"].values() for one in extra]
+    declared = {
+        re.split(r"[^A-Za-z0-9_.-]", one)[0] for one in (*project["dependencies"], *extras)
+    }
     assert declared == set(THIRD_PARTY), "a dependency earns its place by one folder that uses it"
     used = set()
     for module in MODULES.values():
