@@ -59,7 +59,7 @@ def test_of_several_with_one_name_the_first_counts() -> None:
 
 def test_unlisted_headers_become_values_and_are_written_back() -> None:
     template = made("A *\nX: {x}\n*: {*}")
-    found = b"A *\r\nX: 1\r\n01-NLS: abc\r\nBOOTID.UPNP.ORG: 7\r\n\r\n"
+    found = b"A *\r\nX: 1\r\n01-NLS: abc\r\nBOOTID.UPNP.ORG: 7\r\nno name: 3\r\n\r\n"
     assert read(template, found) == {"x": "1", "01-nls": "abc", "bootid.upnp.org": "7"}
     assert rest_of(template, found) == {"01-nls", "bootid.upnp.org"}
     rest: dict[str, Value] = {"01-nls": "abc", "no name": "z", "n": 7, "X": "2"}

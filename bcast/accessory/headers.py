@@ -78,7 +78,9 @@ class HeadersTemplate:
                 raise Misfit("no header %r%s", name, Near(key, found))
         if self._rest:
             for key, value in found.items():
-                if key not in entries and len(value) <= MAX_TEXT and len(key) <= MAX_KEY:
+                if key in entries or len(value) > MAX_TEXT or len(key) > MAX_KEY:
+                    continue
+                if _NAME.fullmatch(key):
                     reading.accept_rest(key, value)
 
     def write(self, writing: Writing) -> bytes:
