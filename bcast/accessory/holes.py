@@ -81,7 +81,8 @@ class Hole(NamedTuple):
     template's own default, ``"@"`` one of the parts in ``arguments``, ``"each"`` repeats them.
 
     ``mark`` says what ``source`` is for: "=" written and checked, "~" written, "" there is none.
-    ``start`` is where in the template's text it stands.
+    ``start`` is where in the template's text it stands. ``many``: it is in a part that may be
+    repeated, so that its values are lists.
     """
 
     name: str = ""
@@ -91,6 +92,7 @@ class Hole(NamedTuple):
     mark: str = ""
     source: Source | None = None
     start: int = 0
+    many: bool = False
 
     def __str__(self) -> str:
         """As a description writes it, nearly: for sentences about it."""

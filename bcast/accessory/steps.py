@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from bcast.accessory.checksums import CHECKSUMS
-from bcast.accessory.fields import Field
+from bcast.accessory.fields import Field, read_ber, read_leb128
 from bcast.accessory.holes import Call, Hole
 from bcast.accessory.parts import Parts, chosen, names_of
 from bcast.accessory.template import MAX_ITEMS, Misfit, Reading, Template, Value, Writing
@@ -19,7 +19,6 @@ from bcast.accessory.template import MAX_ITEMS, Misfit, Reading, Template, Value
 __all__ = [
     "Checked",
     "Each",
-    "Frame",
     "Input",
     "Inside",
     "Optional",
@@ -210,33 +209,25 @@ class Output:
 
 
 class Step(Protocol):
-    """One step. ``size``: bytes that it takes, None if that differs. ``holes`` as of templates."""
+    """One step. ``holes`` and ``constants`` as of templates."""
 
-    size: int | None
-    holes: tuple[Hole, ...]
+    @property
+    def holes(self) -> tuple[Hole, ...]: ...
+
+    @property
+    def constants(self) -> int: ...
 
     def read(self, frame: Input) -> None: ...
 
     def write(self, frame: Output) -> None: ...
 
 
-class Frame(Protocol):
-    """A template that needn't take all of the bytes: binary ones know where they end."""
-
-    #: Whether it does know that.
-    ends: bool
-
-    def read_at(self, payload: bytes, at: int, end: int, reading: Reading) -> int:
-        """Reads from ``at``, not past ``end``; returns where it ends."""
-
-    def write_to(self, out: bytearray, writing: Writing) -> None: ...
-
-
 def _read_part(template: Template, payload: bytes, at: int, end: int, reading: Reading) -> int:
     read_at: Callable[[bytes, int, int, Reading], int] | None
     read_at = getattr(template, "read_at", None)
     if read_at is not None:
-        return read_at(payload, at, end, reading)
+        behind: int = read_at(payload, at, end, reading)
+        return behind
     template.read(payload[at:end], reading)
     return end
 
@@ -246,7 +237,7 @@ class Variable:
     has to know its own end; ``sized``: a length has told how long it is.
     """
 
-    size = None
+    constants = 0
 
     def __init__(self, hole: Hole, field: Field, *, sized: bool, tail: int | None) -> None:
         self.hole = hole
@@ -329,7 +320,7 @@ def _options_end(payload: bytes, at: int, end: int) -> int:
 class Optional:
     """A stretch that may be absent: if it doesn't fit, what follows is looked for in its place."""
 
-    size = None
+    constants = 0
 
     def __init__(self, steps: tuple[Step, ...], tail: int | None) -> None:
         self._steps = steps
@@ -362,7 +353,7 @@ class Optional:
 class Inside:
     """``@part|part``: the first part that fits."""
 
-    size = None
+    constants = 0
 
     def __init__(self, hole: Hole, parts: Parts, *, sized: bool, tail: int | None) -> None:
         self._hole = hole
@@ -372,6 +363,7 @@ class Inside:
         self._ends = all(getattr(t, "ends", False) for t in parts.templates)
         self._tail = tail or 0
         self.holes = parts.holes
+        self.constants = parts.constants
 
     def read(self, frame: Input) -> None:
         begin = frame.at
@@ -431,7 +423,7 @@ class Each:
     Those marked with * may come several times: their values are lists.
     """
 
-    size = None
+    constants = 0
 
     def __init__(
         self,
@@ -515,4 +507,4 @@ class Each:
             writing.given[f"#{self._hole.name}"] = items
 
 
-_NUMBERS: dict[str, Callable[[bytes, int, int], tuple[int, int]]] = {}
+_NUMBERS = {"leb128": read_leb128, "ber": read_ber}
