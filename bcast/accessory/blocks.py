@@ -8,8 +8,8 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from bcast.accessory.fields import Field, number
+from bcast.accessory.frames import Input, Output, Patch
 from bcast.accessory.holes import Call, Hole, Literal
-from bcast.accessory.steps import Input, Output, Patch
 from bcast.accessory.template import Misfit, Value, same
 
 __all__ = ["Block", "Item"]

@@ -53,7 +53,9 @@ class Description:
 
     ``port``: where its probes go. ``group``: "" if it has none. ``messages``: in file order.
     ``collect``: attributes of which one device tells several. ``hears``: the ports at one end or
-    the other of its datagrams. ``path``: the file that it was read from.
+    the other of its datagrams. ``rows``: the lists that ``for_each`` names. ``path``: the file
+    that it was read from. ``needs``: what this installation lacks for it, a sentence with the
+    fix; then nothing is decoded by it, and writing raises.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Description:
         only_if: Mapping[str, Mapping[str, tuple[TextPattern, ...]]],
         samples: tuple[Sample, ...],
         path: str = "",
+        needs: str = "",
     ) -> None:
         self.name = name
         self.title = title
@@ -80,14 +83,15 @@ class Description:
         self.collect = collect
         self.samples = samples
         self.path = path
+        self.needs = needs
         self._device = device
         self._defaults = defaults
-        self._rows = rows
+        self.rows = rows
         self._only_if = only_if
         self._forms = {form.name: form for form in messages}
         self._book = Book((self,))
         #: Every name that a hole of the description has; what else is given is for ``{*}``.
-        self._named = {h.name for form in messages for h in form.template.holes} | {*_IDENTITY}
+        self.names = {h.name for form in messages for h in form.template.holes} | {*_IDENTITY}
         self._example: dict[str, Value] | None = None
         self.hears = frozenset(
             port
@@ -175,7 +179,7 @@ class Description:
         """
         given = dict(values)
         self._take_apart(given)
-        rest = {n: v for n, v in given.items() if n not in self._named and n[:1] not in "_#"}
+        rest = {n: v for n, v in given.items() if n not in self.names and n[:1] not in "_#"}
         return self.write(form, given, own, random, now, probe, device, rest)
 
     def write(
@@ -203,6 +207,23 @@ class Description:
             ) from None
         except Misfit as misfit:
             raise ArgumentError(f"{where} can't be written", misfit.reason) from None
+
+    def rewrite(
+        self, decoded: Decoded, *, random: Random, probe: Mapping[str, Value] | None = None
+    ) -> bytes:
+        """What was read, written again: the same meaning, if not the same bytes."""
+        form, values = decoded.form, decoded.values
+        given: dict[str, Value] = dict(values)
+        for hole in form.template.holes:
+            if hole.optional and hole.name not in values:
+                given[hole.name] = None
+        rest = {name: value for name, value in values.items() if name in decoded.rest}
+        return self.write(form, given, Own(), random, probe=probe, rest=rest)
+
+    def told_by(self, name: str) -> set[str]:
+        """What is known of a device once it sent this message."""
+        holes = self._forms[name].template.holes if name in self._forms else ()
+        return {hole.name for hole in holes} | {*_IDENTITY, *self._device}
 
     def _take_apart(self, given: dict[str, Value]) -> None:
         """What ``[device]`` composes is given whole, and taken apart for the messages."""
@@ -299,7 +320,7 @@ class Description:
         for form in self.messages:
             if form.role != "reply" or not form.sent or decoded.form.name not in form.answers:
                 continue
-            for ours in self._each(form, values):
+            for ours in self.each(form, values):
                 if self._is_asked(form, probe, ours) and _is_within(form, probe, ours):
                     kind, address, port = _target(form, probe)
                     delay = tuple(_seconds(limit, probe) for limit in form.delay)
@@ -315,19 +336,19 @@ class Description:
             (form, ours)
             for form in self.messages
             if form.role == role and form.sent
-            for ours in self._each(form, values)
+            for ours in self.each(form, values)
         ]
 
-    def _each(self, form: Form, values: Mapping[str, Value]) -> Iterator[Mapping[str, Value]]:
+    def each(self, form: Form, values: Mapping[str, Value]) -> Iterator[Mapping[str, Value]]:
         """The values for each row; those of the accessory alone if the form has no rows."""
         if not form.for_each:
             yield values
             return
-        for row in self._rows[form.for_each]:
+        for row in self.rows[form.for_each]:
             writing = Writing(values, own=Own(), random=_Unused())
             filled = {name: self._fill(value, writing) for name, value in row.items()}
             # A name that only other rows have isn't this one's.
-            others = dict.fromkeys((n for r in self._rows[form.for_each] for n in r), None)
+            others = dict.fromkeys((n for r in self.rows[form.for_each] for n in r), None)
             yield {**values, **others, **filled}
 
     def _is_asked(self, form: Form, probe: Mapping[str, Value], ours: Mapping[str, Value]) -> bool:

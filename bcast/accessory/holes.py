@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
+from bcast.accessory.checksums import CHECKSUMS
 from bcast.accessory.mistakes import Wrong, meant
 
 __all__ = [
@@ -42,7 +43,7 @@ OWN = ("address", "port", "mac", "id", "host")
 #: Functions that a value may name, and whether a receiver can check their result.
 FUNCTIONS = {
     **dict.fromkeys(("length", "count"), True),
-    **dict.fromkeys(("crc32", "crc16", "sum8", "sum16", "xor8"), True),
+    **dict.fromkeys(CHECKSUMS, True),
     **dict.fromkeys(("random", "uuid", "time"), False),
 }
 

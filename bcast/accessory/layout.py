@@ -13,10 +13,11 @@ from typing import NamedTuple, TypeAlias
 from bcast.accessory.blocks import Block, Item
 from bcast.accessory.checksums import CHECKSUMS
 from bcast.accessory.fields import field_of, typed_literal
+from bcast.accessory.frames import Input, Output
 from bcast.accessory.holes import Call, Hole, parse_hole
 from bcast.accessory.mistakes import Wrong, meant
 from bcast.accessory.parts import Parts
-from bcast.accessory.steps import Each, Input, Inside, Optional, Output, Step, Variable
+from bcast.accessory.steps import Each, Inside, Optional, Step, Variable
 from bcast.accessory.template import Making, Misfit, Reading, Writing
 
 __all__ = ["Layout", "make_hex"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os.path import commonprefix
 
 from bcast.accessory.template import Misfit, Reading, Template, Writing
 from bcast.accessory.transforms import Transform
@@ -26,7 +25,7 @@ class Through:
         if not any(transform.missing for transform in transforms):
             # What the transforms make of all that begins with the inner guard begins alike.
             ends = [self._apply(inner.guard + end) for end in (bytes(16), b"\xff" * 16)]
-            self.guard = commonprefix(ends)
+            self.guard = _common(*ends)
 
     def _apply(self, payload: bytes) -> bytes:
         for transform in self._transforms:
@@ -42,3 +41,9 @@ class Through:
 
     def write(self, writing: Writing) -> bytes:
         return self._apply(self._inner.write(writing))
+
+
+def _common(one: bytes, other: bytes) -> bytes:
+    """What both begin with."""
+    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+    return one[:length]
