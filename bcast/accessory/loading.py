@@ -37,8 +37,11 @@ _MAKERS: dict[str, Callable[[str, Making], Template]] = {
 }
 
 
-def load_description(text: str, file: str) -> Description:
-    """Raises `DescriptionError`."""
+def load_description(text: str, file: str, *, tried: bool = False) -> Description:
+    """``tried``: it is known to work, so its messages and samples aren't tried out.
+
+    Raises `DescriptionError`.
+    """
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -48,7 +51,7 @@ def load_description(text: str, file: str) -> Description:
         raise DescriptionError([Mistake(file, line, "", f"this isn't TOML: {message}")]) from None
     except RecursionError:
         raise DescriptionError([Mistake(file, 0, "", "this is nested too deeply")]) from None
-    return _Loader(content, Lines(text), file).load()
+    return _Loader(content, Lines(text), file).load(tried=tried)
 
 
 class _Loader:
@@ -78,7 +81,7 @@ class _Loader:
         if mistake not in self._mistakes:
             self._mistakes.append(mistake)
 
-    def load(self) -> Description:
+    def load(self, *, tried: bool) -> Description:
         top, content = self._top, self._content
         self._check_keys(top, KEYS[""])
         name = content.get("name", "")
@@ -119,6 +122,8 @@ class _Loader:
             path=self._file,
             needs=self._needs,
         )
+        if tried:
+            return description
         tables = {form.name: table for form, table in messages}
         for where, message, near in check(description):
             table = top

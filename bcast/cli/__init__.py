@@ -32,15 +32,8 @@ __all__ = ["run"]
 _OUTPUT_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _COMMANDS = (
-    "interfaces",
-    "send",
-    "listen",
-    "discover",
-    "watch",
-    "announce",
-    "diff",
-    "lab",
-    "demo",
+    *("interfaces", "send", "listen", "discover", "watch", "announce"),
+    *("protocols", "diff", "lab", "demo"),
 )
 
 
