@@ -84,6 +84,9 @@ def test_bytes_under_another_key_are_a_misfit() -> None:
         transform(ENCIPHERED[1]).undo(sent)
     with pytest.raises(Misfit, match="17 bytes"):
         transform(ENCIPHERED[0]).undo(sent + b"x")
+    padded_wrongly = transform(ENCIPHERED[0]).apply(b"x" * 13 + b"\1\2\3")[:16]
+    with pytest.raises(Misfit, match="this key"):
+        transform(ENCIPHERED[0]).undo(padded_wrongly)
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

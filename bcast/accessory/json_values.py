@@ -36,11 +36,7 @@ Json: TypeAlias = Any
 JsonConverter: TypeAlias = tuple[Callable[[Json], Value], Callable[[Value], Json]]
 
 
-def _refuse_constant(name: str) -> None:
-    raise Misfit("%s is no JSON", name)
-
-
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decode = json.JSONDecoder().decode
 
 
 def parse_json(payload: bytes) -> Json:
@@ -79,7 +75,7 @@ def checked_leaf(found: Json) -> Leaf:
         return found
     if isinstance(found, float):
         if found - found != 0:
-            raise Misfit("a number that is too large")
+            raise Misfit("%s is no number to count with", found)
         return found
     raise Misfit("%s instead of a value", Shown(found))
 
