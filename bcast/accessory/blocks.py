@@ -49,9 +49,8 @@ class Block:
             i.bits if _is_literal(i.hole) else i.mask.bit_count() if i.hole is None else 0
             for i in items
         )
-        #: What the block begins with, as far as that is whole bytes.
-        self.prefix = _prefix(items)
         codes, constants, masked, got = _compile(items)
+        self.guard = _guard(constants, masked)
         self._unpack = Struct(">" + codes).unpack_from
         self._constants = constants
         self._masked = masked
@@ -76,7 +75,7 @@ class Block:
         for index, constant, at in self._constants:
             if got[index] != constant:
                 raise Misfit("%s at byte %d, not %s", got[index].hex(), begin + at, constant.hex())
-        for index, mask, bits, at in self._masked:
+        for index, mask, bits, at, _ in self._masked:
             raw = got[index]
             if type(raw) is bytes:
                 raw = int.from_bytes(raw, "big")
@@ -139,20 +138,32 @@ def _is_literal(hole: Hole | None) -> bool:
     return hole is not None and hole.mark == "=" and isinstance(hole.source, Literal)
 
 
-def _prefix(items: Sequence[Item]) -> bytes:
-    whole = bits = 0
-    for item in items:
-        if item.hole is not None or item.mask != (1 << item.bits) - 1:
-            break
-        whole = whole << item.bits | item.value
-        bits += item.bits
-    return (whole >> bits % 8).to_bytes(bits // 8, "big")
+def _guard(
+    constants: tuple[tuple[int, bytes, int], ...],
+    masked: tuple[tuple[int, int, int, int, int], ...],
+) -> tuple[bytes | tuple[bytes, ...], int]:
+    """What strangers most probably don't have, and at which byte: the constant at the beginning,
+    or what the first byte may be, or the longest constant.
+    """
+    for _, constant, at in constants:
+        if not at:
+            return constant, 0
+    for _, mask, value, at, size in masked:
+        shift = 8 * (size - 1)
+        if not at and (mask >> shift).bit_count() >= 4:
+            return tuple(
+                bytes((first,)) for first in range(256) if first & mask >> shift == value >> shift
+            ), 0
+    if constants:
+        _, constant, at = max(constants, key=lambda c: len(c[1]))
+        return constant, at
+    return b"", 0
 
 
 _Compiled = tuple[
     str,
     tuple[tuple[int, bytes, int], ...],
-    tuple[tuple[int, int, int, int], ...],
+    tuple[tuple[int, int, int, int, int], ...],
     tuple[_Got, ...],
 ]
 
@@ -161,7 +172,7 @@ def _compile(items: Sequence[Item]) -> _Compiled:
     """The format, whole constants, constants under masks, and values; by index of the format."""
     codes: list[str] = []
     constants: list[tuple[int, bytes, int]] = []
-    masked: list[tuple[int, int, int, int]] = []
+    masked: list[tuple[int, int, int, int, int]] = []
     got: list[_Got] = []
     index = at = position = 0
     while position < len(items):
@@ -201,7 +212,7 @@ def _compile(items: Sequence[Item]) -> _Compiled:
                     first, last = at + (bits - left - part.bits) // 8, at + size - left // 8
                     got.append(_Got(index, part.hole, read, first, last))
             if mask:
-                masked.append((index, mask, value, at))
+                masked.append((index, mask, value, at, size))
             index += 1
         at += size
     return "".join(codes), tuple(constants), tuple(masked), tuple(got)

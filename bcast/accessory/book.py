@@ -43,7 +43,8 @@ class Misfits(NamedTuple):
 class _Candidate(NamedTuple):
     description: Description
     form: Form
-    guard: bytes
+    guard: bytes | tuple[bytes, ...]
+    at: int
     #: What is said of a datagram that begins otherwise: made once, strangers come by the thousand.
     refusal: tuple[Description, Form, Misfit]
     echoes: bool
@@ -63,7 +64,8 @@ class Book:
                 description,
                 form,
                 form.template.guard,
-                (description, form, Misfit("it doesn't begin with %s", _shown(form))),
+                _place(form),
+                (description, form, Misfit("it has no %s at byte %d", _shown(form), _place(form))),
                 any(
                     isinstance(h.source, Reference) and h.source.where == "probe" and h.mark == "="
                     for h in form.template.holes
@@ -89,8 +91,8 @@ class Book:
             candidates = tuple(c for c in self._candidates if c.form.role in key)
             self._by_roles[key] = candidates
         reasons: list[tuple[Description, Form, Misfit]] = []
-        for description, form, guard, refusal, echoes in candidates:
-            if not payload.startswith(guard):
+        for description, form, guard, at, refusal, echoes in candidates:
+            if not payload.startswith(guard, at):
                 reasons.append(refusal)
                 continue
             try:
@@ -121,6 +123,14 @@ def _read_answer(form: Form, payload: bytes, probes: Probes) -> Reading:
     raise refusal
 
 
+def _place(form: Form) -> int:
+    """Where the guard stands: binary templates may begin with a length."""
+    place: int = getattr(form.template, "guard_at", 0)
+    return place
+
+
 def _shown(form: Form) -> str:
     guard = form.template.guard
+    if isinstance(guard, tuple):
+        return " or ".join(one.hex() for one in guard[:4]) + " ..." * (len(guard) > 4)
     return repr(guard.decode()) if guard.isascii() and guard.isalnum() else guard.hex(" ")

@@ -92,7 +92,8 @@ class Description:
         self._book = Book((self,))
         #: Every name that a hole of the description has; what else is given is for ``{*}``.
         self.names = {h.name for form in messages for h in form.template.holes} | {*_IDENTITY}
-        self._example: dict[str, Value] | None = None
+        self._fallback: dict[str, Value] | None = None
+        self._rest: dict[str, Value] = {}
         self.hears = frozenset(
             port
             for form in messages
@@ -195,7 +196,14 @@ class Description:
     ) -> bytes:
         """As `encode`, with what ``{*}`` stands for given apart."""
         writing = Writing(
-            given, own=own, random=random, now=now, probe=probe, device=device, rest=rest
+            given,
+            own=own,
+            random=random,
+            now=now,
+            probe=probe,
+            device=device,
+            rest=rest,
+            fallback={} if form.role == "probe" else self.fallback,
         )
         where = f"{self.name}: {form.name}"
         try:
@@ -243,8 +251,9 @@ class Description:
         self, values: Mapping[str, Value], *, own: Own, random: Random
     ) -> dict[str, Value]:
         """All that an accessory of this kind says of itself: the values given, what is told by
-        ``own`` (its id), the defaults of ``[impersonate]``, and for the rest what the file's
-        samples say.
+        ``own`` (its id), the defaults of ``[impersonate]``, and what the samples of the file
+        have besides. Values that a message can't do without come from the samples when it is
+        written (``fallback``).
 
         Raises `ArgumentError` for a value that can't be.
         """
@@ -259,7 +268,10 @@ class Description:
                 # In the order of the file: one may build on another.
                 given[name] = writing.given[name] = self._fill(filled, writing)
         self._take_apart(given)
-        return {**self._examples(), **given}
+        fallback = self.fallback
+        if fallback.get("name"):
+            given.setdefault("name", fallback["name"])
+        return {**self._rest, **given}
 
     def _own_id(self, own: Own) -> dict[str, Value]:
         """The id of who writes, in the form that the id has here."""
@@ -275,27 +287,29 @@ class Description:
                     holes.setdefault(hole.name, hole)
         return {name: identifier(hole, own) for name, hole in holes.items()}
 
-    def _examples(self) -> dict[str, Value]:
-        """For names without a source: what the first sample with them says, or anything."""
-        if self._example is None:
-            example: dict[str, Value] = {}
-            sourced: set[str] = set()
+    @property
+    def fallback(self) -> Mapping[str, Value]:
+        """For each name without a source: what the first sample with it says, or anything."""
+        if self._fallback is None:
+            fallback: dict[str, Value] = {}
+            rest: dict[str, Value] = {}
             told = [form for form in self.messages if form.role != "probe" and form.sent]
             for hole in (hole for form in told for hole in form.template.holes):
-                if hole.source is not None or hole.optional:
-                    sourced.add(hole.name)
-                elif hole.name not in ("", "*"):
-                    example.setdefault(hole.name, filler(hole))
-            for sample in reversed(self.samples):
+                if hole.name not in ("", "*"):
+                    fallback.setdefault(hole.name, filler(hole))
+            sampled: set[str] = set()
+            for sample in self.samples:
+                if sample.message in sampled:
+                    continue
                 found = self.decode(sample.payload, roles=("reply", "announcement"))
                 if isinstance(found, Decoded) and found.form in told:
-                    example.update(
-                        (name, value)
-                        for name, value in found.values.items()
-                        if name not in sourced and (name not in _IDENTITY or name == "name")
-                    )
-            self._example = example
-        return self._example
+                    for name, value in found.values.items():
+                        if name not in sampled and name not in rest:
+                            (rest if name in found.rest else fallback)[name] = value
+                    sampled |= {sample.message, *found.values}
+            self._fallback = fallback
+            self._rest = rest
+        return self._fallback
 
     def _fill(self, filled: Filled, writing: Writing) -> Value:
         try:

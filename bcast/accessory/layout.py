@@ -50,7 +50,10 @@ class Layout:
         self.holes = tuple(hole for step in steps for hole in step.holes)
         self.constants = sum(step.constants for step in steps)
         first = steps[0] if steps else None
-        self.guard = first.prefix if isinstance(first, Block) else b""
+        self.guard: bytes | tuple[bytes, ...] = b""
+        self.guard_at = 0
+        if isinstance(first, Block):
+            self.guard, self.guard_at = first.guard
         self.ends = ends or closes
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 
 from bcast.accessory.holes import Hole
 from bcast.accessory.template import Own, Value
@@ -46,6 +45,8 @@ def _filler(hole: Hole) -> Value:
 
 def identifier(hole: Hole, own: Own) -> Value:
     """An id that is ``own``'s, in the form that the hole has."""
+    from hashlib import sha256
+
     digest = sha256((own.id or own.mac or own.host).encode("utf-8", "replace")).hexdigest()
     kind = hole.type
     if kind in ("mac", "macle"):

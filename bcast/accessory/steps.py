@@ -1,8 +1,6 @@
 """What a binary template does, step by step: reading bytes at a place, writing them there.
 
-Whatever has a fixed size is one step (`bcast.accessory.blocks`); the others are here. A *scope* is
-a template or part: ``length(all)`` and ``length(after)`` say where it ends, and nothing in it
-reads past that.
+Whatever has a fixed size is one step (`bcast.accessory.blocks`); the others are here.
 """
 
 from __future__ import annotations

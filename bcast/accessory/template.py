@@ -99,8 +99,8 @@ class Template(Protocol):
         """How many bits are the same in each datagram: templates that say more are tried first."""
 
     @property
-    def guard(self) -> bytes:
-        """What each datagram begins with, b"" if that differs."""
+    def guard(self) -> bytes | tuple[bytes, ...]:
+        """What each datagram begins with (one of several), b"" if that differs."""
 
     def read(self, payload: bytes, reading: Reading) -> None: ...
 
@@ -221,10 +221,11 @@ class Writing:
 
     ``given``: values by name (None: leave it out, where that is possible); ``probe``: of the
     probe that is answered; ``device``: what is known of the device that is asked; ``now``: Unix
-    time in seconds. ``rest``: what ``{*}`` stands for.
+    time in seconds. ``rest``: what ``{*}`` stands for. ``fallback``: for holes that have to be
+    written and that nobody gave a value for; what may be absent stays away.
     """
 
-    __slots__ = ("device", "given", "now", "own", "probe", "random", "rest")
+    __slots__ = ("device", "fallback", "given", "now", "own", "probe", "random", "rest")
 
     def __init__(
         self,
@@ -236,8 +237,10 @@ class Writing:
         probe: Mapping[str, Value] | None = None,
         device: Mapping[str, Value] | None = None,
         rest: Mapping[str, Value] | None = None,
+        fallback: Mapping[str, Value] | None = None,
     ) -> None:
         self.given = dict(given)
+        self.fallback = fallback or {}
         self.own = own
         self.random = random
         self.now = now
@@ -279,7 +282,7 @@ class Writing:
         return value
 
     def wants(self, holes: Iterable[Hole]) -> bool:
-        """Whether a stretch with these holes is written: one without holes always, others if
+        """Whether a stretch with these holes is written: one without holes, and others if
         somebody gave a value for one of them, or the probe or device has it.
         """
         empty = True
@@ -301,6 +304,7 @@ class Writing:
             now=self.now,
             probe=self.probe,
             device=self.device,
+            fallback=self.fallback,
         )
         for name in names:
             value = self.given.get(name)
@@ -321,6 +325,8 @@ class Writing:
                 return self.device[name]
             case Call(function, arguments):
                 return self._called(hole, function, arguments)
+        if hole.source is None and hole.name in self.fallback:
+            return self.fallback[hole.name]
         raise Missing(hole.name or str(hole))
 
     def _called(self, hole: Hole, function: str, arguments: tuple[str, ...]) -> Value:

@@ -137,7 +137,7 @@ def _write(steps: tuple[_Step, ...], writing: Writing) -> Iterator[str]:
                 if follower and (text + follower).find(follower) != len(text):
                     raise Misfit("%s can't hold %r: %r", step.hole, follower, text[:40])
             yield text
-        elif writing.wants(step.holes):
+        elif step.holes and writing.wants(step.holes):
             yield from _write(step.steps, writing)
 
 
@@ -211,8 +211,13 @@ class TextTemplate:
         self.constants = pattern.constants
         first = pattern.steps[0] if pattern.steps else ""
         self.guard = first.encode() if isinstance(first, str) else b""
+        # Strangers are told by the longest text that has to be there, before anything is decoded.
+        texts = [step.encode() for step in pattern.steps if isinstance(step, str)]
+        self._needed = max(texts, key=len, default=b"")
 
     def read(self, payload: bytes, reading: Reading) -> None:
+        if self._needed not in payload:
+            raise Misfit("it has no %r", self._needed.decode())
         try:
             text = payload.decode()
         except UnicodeDecodeError:

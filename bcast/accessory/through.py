@@ -22,9 +22,10 @@ class Through:
         self.holes = inner.holes
         self.constants = inner.constants
         self.guard = b""
-        if not any(transform.missing for transform in transforms):
+        guard = b"" if getattr(inner, "guard_at", 0) else inner.guard
+        if isinstance(guard, bytes) and not any(t.missing for t in transforms):
             # What the transforms make of all that begins with the inner guard begins alike.
-            ends = [self._apply(inner.guard + end) for end in (bytes(16), b"\xff" * 16)]
+            ends = [self._apply(guard + end) for end in (bytes(16), b"\xff" * 16)]
             self.guard = _common(*ends)
 
     def _apply(self, payload: bytes) -> bytes:

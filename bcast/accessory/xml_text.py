@@ -43,7 +43,7 @@ class XmlTemplate:
     """A `bcast.accessory.template.Template`, and a part that may stand inside another one."""
 
     #: A document may begin with a declaration, a comment or a byte order mark.
-    guard = b""
+    guard: bytes | tuple[bytes, ...] = (b"<", b"\xef\xbb\xbf", b" ", b"\t", b"\r", b"\n")
 
     def __init__(self, root: _Place, namespaces: Mapping[str, str]) -> None:
         self.root = root
