@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from bcast.accessory.description import Description
-from bcast.accessory.loading import load_description
+from bcast.accessory.loading import load
 from bcast.accessory.mistakes import DescriptionError, Mistake, meant
 from bcast.errors import ArgumentError
 
@@ -87,7 +87,7 @@ class Catalogue:
             path = Path(name) if is_file(name) else self._path(name)
             # Ours are tried out by the tests: nobody waits for that again.
             tried = path.parent == _OURS
-            description = load_description(_read(path), str(path), tried=tried)
+            description = load(_read(path), file=str(path), tried=tried)
             if not is_file(name) and description.name != name:
                 message = f"name: has to be '{name}', as the file is called"
                 raise DescriptionError([Mistake(str(path), 1, "", message)])
@@ -97,7 +97,7 @@ class Catalogue:
     def check(self, name: str) -> Description:
         """As `load`, and tries it out whoever wrote it."""
         path = Path(name) if is_file(name) else self._path(name)
-        return load_description(_read(path), str(path))
+        return load(_read(path), file=str(path))
 
     def load_all(self, names: Iterable[str]) -> tuple[Description, ...]:
         """Several, each once. Raises as `load`, and `ArgumentError` for two of one name."""

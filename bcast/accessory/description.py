@@ -14,7 +14,7 @@ from bcast.accessory.template import Misfit, Missing, Own, Random, Reading, Valu
 from bcast.accessory.text import TextPattern
 from bcast.errors import ArgumentError
 
-__all__ = ["Decoded", "Description", "Identity", "Misfits", "Sample", "load"]
+__all__ = ["Decoded", "Description", "Identity", "Misfits", "Sample"]
 
 #: Names that say what a device is; all others are its attributes.
 _IDENTITY = ("id", "name", "type", "port", "address")
@@ -49,7 +49,7 @@ Filled = TextPattern | Value | list[TextPattern]
 
 
 class Description:
-    """One protocol. Made by `load`; immutable.
+    """One protocol. Made by `bcast.accessory.loading.load`; immutable.
 
     ``port``: where its probes go. ``group``: "" if it has none. ``messages``: in file order.
     ``collect``: attributes of which one device tells several. ``hears``: the ports at one end or
@@ -432,13 +432,3 @@ def _seconds(limit: float | str, probe: Mapping[str, Value]) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0.0
     return float(min(max(value, 0), MAX_DELAY))
-
-
-def load(text: str, *, file: str) -> Description:
-    """The description in the TOML ``text``; ``file`` names it in mistakes.
-
-    Raises `bcast.accessory.mistakes.DescriptionError` with all mistakes at once.
-    """
-    from bcast.accessory.loading import load_description
-
-    return load_description(text, file)

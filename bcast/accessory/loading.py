@@ -24,7 +24,7 @@ from bcast.accessory.through import Through
 from bcast.accessory.transforms import transform
 from bcast.accessory.xml_text import make_xml
 
-__all__ = ["load_description"]
+__all__ = ["load"]
 
 _ROLES: tuple[Role, ...] = ("probe", "reply", "announcement", "goodbye")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -37,10 +37,11 @@ _MAKERS: dict[str, Callable[[str, Making], Template]] = {
 }
 
 
-def load_description(text: str, file: str, *, tried: bool = False) -> Description:
-    """``tried``: it is known to work, so its messages and samples aren't tried out.
+def load(text: str, *, file: str, tried: bool = False) -> Description:
+    """The description in the TOML ``text``; ``file`` names it in mistakes. ``tried``: it is
+    known to work, so its messages and samples aren't tried out.
 
-    Raises `DescriptionError`.
+    Raises `DescriptionError` with all mistakes at once.
     """
     try:
         content = tomllib.loads(text)
