@@ -30,7 +30,7 @@ class Lines:
                     quoted = "" if quoted else mark
         self._spans[open_table] = (begin, len(self._lines))
 
-    def find(self, table: str, index: int, near: str = "", key: str = "", below: int = 0) -> int:
+    def find(self, table: str, index: int, near: str = "", key: str = "", below: int = -1) -> int:
         """The line in the n-th table of that name that has ``near`` in it; or so many lines
         ``below`` where its ``key`` begins; or that of the table's header. ``table`` "": the file.
         """
@@ -55,5 +55,5 @@ class Lines:
             return 0
         # The newline right behind three quotation marks isn't part of the text.
         opened = lines[begun].rstrip().endswith(("'''", '"""'))
-        more = below + opened if below else 0
+        more = below + opened if below >= 0 else 0
         return int(first) + min(begun + more, len(lines) - 1) + 1

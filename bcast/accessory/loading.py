@@ -63,18 +63,22 @@ class _Loader:
         self._mistakes: list[Mistake] = []
         self._top = Table("", 0, content)
         self._tables = {role: self._read_tables(role) for role in (*_ROLES, "part", "sample")}
-        self._parts = {
-            name: table
-            for table in self._tables["part"]
-            if isinstance(name := table.content.get("name"), str)
-        }
+        self._parts: dict[str, Table] = {}
+        for table in self._tables["part"]:
+            part = table.content.get("name")
+            if not isinstance(part, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", part):
+                self.wrong(table, "name: a part needs one, a word", key="name")
+            elif part in self._parts:
+                self.wrong(table, f"'{part}' is taken: give this one another name", key="name")
+            else:
+                self._parts[part] = table
         self._made: dict[str, Template] = {}
         #: Parts that are being made: one that comes again contains itself.
         self._open: list[str] = []
         self._needs = ""
 
     def wrong(
-        self, table: Table, message: str, *, near: str = "", key: str = "", below: int = 0
+        self, table: Table, message: str, *, near: str = "", key: str = "", below: int = -1
     ) -> None:
         """Notes a mistake; ``key`` and ``near`` help to find its line."""
         line = self._lines.find(table.name, table.number, near, key, below)
@@ -373,8 +377,8 @@ class _Loader:
         if isinstance(hexed, str) and text is None:
             try:
                 return bytes.fromhex(re.sub(r"#.*", "", hexed))
-            except ValueError as error:
-                self.wrong(table, f"hex: {error}", key="hex")
+            except ValueError:
+                self.wrong(table, "hex: has to be pairs of hex digits", key="hex")
                 return b""
         self.wrong(table, "a sample has the datagram as hex or as text")
         return b""

@@ -64,7 +64,7 @@ class Tell(Protocol):
     """Takes a mistake: in which table, what, and near which words or under which key."""
 
     def __call__(
-        self, table: Table, message: str, *, near: str = "", key: str = "", below: int = 0
+        self, table: Table, message: str, *, near: str = "", key: str = "", below: int = -1
     ) -> None: ...
 
 
