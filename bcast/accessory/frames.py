@@ -141,14 +141,21 @@ class Output:
         for patch in self.patches:
             if patch.bits and patch.call.function not in CHECKSUMS:
                 self._put(patch, self._measured(patch))
-        for patch in self.patches:
-            if patch.call.function in CHECKSUMS:
-                begin, end = patch.bit // 8, (patch.bit + patch.bits) // 8
-                self.out[begin:end] = _seed(patch.call, end - begin)
-                first, last = self._extent(patch, begin, end)
-                summed = checksum(patch.call.function, bytes(self.out[first:last]))
-                self.out[begin:end] = bytes(end - begin)
-                self._put(patch, summed)
+        left = [patch for patch in self.patches if patch.call.function in CHECKSUMS]
+        while left:
+            # One over another comes after it.
+            patch = next((p for p in left if not self._covers_others(p, left)), left[0])
+            left.remove(patch)
+            begin, end = patch.bit // 8, (patch.bit + patch.bits) // 8
+            self.out[begin:end] = _seed(patch.call, end - begin)
+            first, last = self._extent(patch, begin, end)
+            summed = checksum(patch.call.function, bytes(self.out[first:last]))
+            self.out[begin:end] = bytes(end - begin)
+            self._put(patch, summed)
+
+    def _covers_others(self, patch: Patch, others: list[Patch]) -> bool:
+        first, last = self._extent(patch, patch.bit // 8, (patch.bit + patch.bits) // 8)
+        return any(first <= other.bit // 8 < last for other in others if other is not patch)
 
     def _extent(self, patch: Patch, begin: int, end: int) -> tuple[int, int]:
         span = patch.call.arguments[0]

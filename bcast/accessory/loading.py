@@ -98,7 +98,7 @@ class _Loader:
         used = self._used_parts()
         for part in self._parts:
             if part not in used:
-                self.wrong(self._parts[part], "no message uses this part")
+                self.wrong(self._parts[part], "no message uses it")
             self._part(part)
         messages = self._messages()
         device, collect = self._device()
