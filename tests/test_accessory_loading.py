@@ -65,7 +65,8 @@ def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
 
 def test_text_that_is_no_toml() -> None:
     assert mistake('name = "lamp"\nport = \n').startswith("lamp.toml:2: this isn't TOML: Inval")
-    assert "TOML" in mistake("a." * 5_000) or mistakes("a = " + "[" * 20_000)
+    assert mistake("a." * 5_000).startswith("lamp.toml:1: ")
+    assert mistake("a = " + "[" * 20_000)
 
 
 def hexed(text: str) -> str:

@@ -133,4 +133,8 @@ def _shown(form: Form) -> str:
     guard = form.template.guard
     if isinstance(guard, tuple):
         return " or ".join(one.hex() for one in guard[:4]) + " ..." * (len(guard) > 4)
-    return repr(guard.decode()) if guard.isascii() and guard.isalnum() else guard.hex(" ")
+    return (
+        repr(text)
+        if guard.isascii() and (text := guard.decode()).isprintable()
+        else guard.hex(" ")
+    )

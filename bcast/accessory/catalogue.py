@@ -27,6 +27,7 @@ __all__ = [
     "load_all",
     "load_named",
     "names",
+    "of_packages",
     "user_folder",
 ]
 
@@ -39,6 +40,7 @@ _MAX_FILE = 1_000_000
 _OURS = Path(__file__).parent.parent / "accessories"
 
 _PORTS = re.compile(rb"^\s*(?:port|from|prefer|to)\s*=(.*)$", re.MULTILINE)
+_NUMBER = re.compile(rb"\b[0-9]{1,5}\b")
 
 
 def user_folder() -> Path:
@@ -72,6 +74,7 @@ class Catalogue:
         self._more = more
         self._found: dict[str, list[Path]] | None = None
         self._loaded: dict[str, Description] = {}
+        self._speaking: dict[int, tuple[str, ...]] | None = None
 
     def names(self) -> tuple[str, ...]:
         """The names of all descriptions, sorted."""
@@ -111,16 +114,18 @@ class Catalogue:
 
     def by_port(self, port: int) -> tuple[str, ...]:
         """The names of the descriptions that speak on a port, as far as can be seen unparsed."""
-        wanted = re.compile(rb"\b%d\b" % port)
-        speaking = []
-        for name, (path, *_) in self._files().items():
-            try:
-                content = path.read_bytes()[:_MAX_FILE]
-            except OSError:
-                continue  # whoever asks for it by name is told
-            if any(wanted.search(line) for line in _PORTS.findall(content)):
-                speaking.append(name)
-        return tuple(sorted(speaking))
+        if self._speaking is None:
+            speaking: dict[int, set[str]] = {}
+            for name, (path, *_) in self._files().items():
+                try:
+                    content = path.read_bytes()[:_MAX_FILE]
+                except OSError:
+                    continue  # whoever asks for it by name is told
+                for line in _PORTS.findall(content):
+                    for number in _NUMBER.findall(line):
+                        speaking.setdefault(int(number), set()).add(name)
+            self._speaking = {one: tuple(sorted(names)) for one, names in speaking.items()}
+        return self._speaking.get(port, ())
 
     def _path(self, name: str) -> Path:
         files = _files_of(self._folders)
@@ -177,7 +182,7 @@ def _read(path: Path) -> str:
         raise ArgumentError(f"can't read {path}: {error.strerror}") from None
 
 
-def _of_packages() -> Iterator[Path]:
+def of_packages() -> Iterator[Path]:
     """Folders that installed packages name. One that is broken hides no other."""
     from importlib.metadata import entry_points
     from importlib.util import find_spec
@@ -193,7 +198,7 @@ def _of_packages() -> Iterator[Path]:
 
 @cache
 def _default() -> Catalogue:
-    return Catalogue((_OURS, user_folder()), _of_packages)
+    return Catalogue((_OURS, user_folder()), of_packages)
 
 
 def names() -> tuple[str, ...]:

@@ -47,7 +47,8 @@ def load(text: str, *, file: str, tried: bool = False) -> Description:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+)", str(error))
-        line = int(found[1]) if found else 0
+        # The end is where something is missing.
+        line = int(found[1]) if found else text.count("\n", 0, len(text.rstrip())) + 1
         message = re.sub(r" \(at .*\)$", "", str(error))
         raise DescriptionError([Mistake(file, line, "", f"this isn't TOML: {message}")]) from None
     except RecursionError:
