@@ -3,7 +3,8 @@
 ::
 
     BcastError
-    ├── ArgumentError       what was asked for cannot be (exit status 2)
+    ├── ArgumentError       what was asked for cannot be (exit status 2); a description with
+    │                       mistakes is one too (`bcast.accessory.mistakes.DescriptionError`)
     ├── InterfaceError      no such interface, or none that can be used (3)
     ├── SocketError         the system refused a socket operation (3)
     │   ├── PortTakenError  somebody else has the port and doesn't share it

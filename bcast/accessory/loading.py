@@ -93,7 +93,7 @@ class _Loader:
         name = content.get("name", "")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             self.wrong(top, "name: has to be 1 to 32 of a-z, 0-9, _ and -", key="name")
-        title = content.get("title", name)
+        title = content.get("title", str(name))
         if not isinstance(title, str):
             self.wrong(top, "title: has to be text", key="title")
         used = self._used_parts()

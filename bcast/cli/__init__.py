@@ -104,7 +104,9 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         status = 0  # whoever read our output has had enough
     except BcastError as error:
-        _complain(str(error))
+        # A description may have several mistakes: each is a line.
+        for sentence in getattr(error, "mistakes", (error,)):
+            _complain(str(sentence))
         status = 2 if isinstance(error, ArgumentError) else 3
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):

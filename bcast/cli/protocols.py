@@ -64,7 +64,7 @@ def protocols(
             if as_json:
                 output.result("", _object(description))
             else:
-                lines = _details(description)
+                lines = _details(description, name)
                 output.write("\n" * bool(position) + "".join(f"{sanitize(n)}\n" for n in lines))
         return
     found = []
@@ -153,7 +153,7 @@ def _ways(description: "Description") -> str:
 # --- one in detail
 
 
-def _details(description: "Description") -> list[str]:
+def _details(description: "Description", name: str) -> list[str]:
     group = f", group {description.group}" if description.group else ""
     lines = [
         f"{description.name}: {description.title}",
@@ -180,7 +180,7 @@ def _details(description: "Description") -> list[str]:
         lines.append("  it is known by its address")
     sent = [form.name for form in description.messages if form.role != "probe" and form.sent]
     lines.append(
-        f"  impersonated by: {', '.join(sent)} (bcast impersonate {description.name})"
+        f"  impersonated by: {', '.join(sent)} (bcast impersonate {name})"
         if sent
         else "  can't be impersonated: none of its messages is sent"
     )
