@@ -15,7 +15,7 @@ HTTP/1.1 200 OK
 CACHE-CONTROL: max-age={_age:int~1800}
 ST: {target}
 USN: uuid:{id}[::{_urn}]
-EXT: {_ext~}
+EXT:{_ext~}
 LOCATION: {location?}
 *: {*}
 """
@@ -45,6 +45,13 @@ def test_a_capture_reads_and_writes_itself() -> None:
 def test_case_order_blanks_and_line_ends_do_not_matter() -> None:
     found = b"HTTP/1.1 200 OK\next:\nUsn:uuid:a\nst:   b  \nCache-Control :max-age=1"
     assert read(made(), found) == {"_age": 1, "target": "b", "id": "a", "_ext": ""}
+
+
+@pytest.mark.parametrize("line", [b"Date:", b"Date: "])
+def test_the_blank_before_a_value_is_written_as_in_the_template(line: bytes) -> None:
+    template = made(f"A *\n{line.decode()}{{_date~}}")
+    for value in ("", "today"):
+        assert write(template, {"_date": value}) == b"A *\r\n%s%s\r\n\r\n" % (line, value.encode())
 
 
 def test_what_follows_the_empty_line_is_no_header() -> None:

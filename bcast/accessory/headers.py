@@ -2,7 +2,8 @@
 
 As HTTP has them (RFC 9112, section 2), over UDP: names in any letter case, values with or without
 blanks around them. Headers that are listed have to be there, of several with one name the first
-counts; others are passed over, or taken by ``*: {*}``, under their names in small letters.
+counts; others are passed over, or taken by ``*: {*}``, under their names in small letters. They
+are written in the template's order, each with the blank that the template has after the colon.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ class HeadersTemplate:
             making.wrong(Wrong("the first line is the start line: METHOD * HTTP/1.1", 0, start))
         self._start = compile_text(start, making)
         self._rest = False
-        self._entries: dict[str, tuple[str, Entry]] = {}
+        self._entries: dict[str, tuple[str, str, Entry]] = {}
         for line in lines:
             self._add(line, making)
-        entries = [entry for _, entry in self._entries.values()]
+        entries = [entry for *_, entry in self._entries.values()]
         holes = [*self._start.holes, *(hole for entry in entries for hole in entry.holes)]
         self.holes = (*holes, Hole("*")) if self._rest else tuple(holes)
         check_rest(self.holes, making)
@@ -62,13 +63,14 @@ class HeadersTemplate:
         elif key in self._entries:
             making.wrong(Wrong(f"{name} stands here twice", 0, line))
         else:
-            self._entries[key] = name, Entry(value.strip(), making)
+            blank = value[: len(value) - len(value.lstrip())]
+            self._entries[key] = name, f"{name}:{blank}", Entry(value.strip(), making)
 
     def read(self, payload: bytes, reading: Reading) -> None:
         start, found = _parse(payload)
         self._start.read(start, reading)
         entries = self._entries
-        for key, (name, entry) in entries.items():
+        for key, (name, _, entry) in entries.items():
             if key in found:
                 try:
                     entry.read(found[key], reading)
@@ -85,15 +87,16 @@ class HeadersTemplate:
 
     def write(self, writing: Writing) -> bytes:
         lines = [_checked(self._start.write(writing))]
-        for name, entry in self._entries.values():
+        for _, head, entry in self._entries.values():
             try:
-                lines.append(f"{name}: {_checked(entry.write(writing))}".rstrip())
+                # With its blank even before nothing: some programs look for ": ".
+                lines.append(head + _checked(entry.write(writing)))
             except Absent:
                 continue
         if self._rest:
             for name, value in writing.rest.items():
                 if name.lower() not in self._entries and _NAME.fullmatch(name):
-                    lines.append(f"{name}: {_checked(write_str(value))}".rstrip())
+                    lines.append(f"{name}: {_checked(write_str(value))}")
         return "\r\n".join([*lines, "", ""]).encode()
 
 
