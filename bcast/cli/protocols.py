@@ -1,5 +1,6 @@
 """``bcast protocols``."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 from bcast.cli.options import Json, Quiet, Verbose
 from bcast.cli.output import Output
 from bcast.cli.show import sanitize
-from bcast.errors import BcastError
+from bcast.errors import ArgumentError, BcastError
 
 if TYPE_CHECKING:
     from bcast.accessory.description import Description
@@ -36,6 +37,7 @@ _DESTINATIONS = {
     "\n\nbcast protocols"
     "\n\nbcast protocols kasa"
     "\n\nbcast protocols ./mine.toml --check"
+    "\n\nbcast protocols --draft search.pcapng > mine.toml"
 )
 def protocols(
     names: Annotated[
@@ -46,11 +48,23 @@ def protocols(
         bool,
         typer.Option("--check", help="Report all mistakes, and replay the samples."),
     ] = False,
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            "--draft",
+            metavar="CAPTURE_OR_HEX",
+            help="Make a first description from a capture, or from datagrams in hex.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """List the protocols of foreign accessories: how they are found and impersonated."""
+    if draft is not None:
+        _draft(draft, names or check or as_json)
+        return
     from bcast.accessory.catalogue import load_named
     from bcast.accessory.catalogue import names as known
 
@@ -79,6 +93,14 @@ def protocols(
             output.result("", _object(description))
     else:
         output.write("".join(f"{sanitize(line)}\n" for line in _table(found)))
+
+
+def _draft(source: str, more: object) -> None:
+    from bcast.cli.drafting import draft_of
+
+    if more:
+        raise ArgumentError("--draft stands alone", "check what it makes once you have edited it")
+    sys.stdout.write(draft_of(source))
 
 
 # --- check
