@@ -7,11 +7,21 @@ import signal
 import sys
 
 from bcast.lab import LabError
-from tests.bench import discovery, flood, memory, plugin, receive, send, start, targets
+from tests.bench import (
+    accessories,
+    discovery,
+    flood,
+    memory,
+    plugin,
+    receive,
+    send,
+    start,
+    targets,
+)
 
 #: Those that take minutes run only when they are named.
 _LONG = ("memory", "discovery", "targets", "plugin", "endurance")
-_NAMES = ("receive", "send", "flood", "start", *_LONG)
+_NAMES = ("receive", "send", "flood", "start", "accessories", *_LONG)
 
 
 def main() -> None:
@@ -85,6 +95,8 @@ def _run(name: str, options: argparse.Namespace) -> None:
         plugin.endure(rounds)
     elif name == "discovery":
         discovery.run(options.peers, options.runs, options.only)
+    elif name == "accessories":
+        accessories.run()
     elif name == "targets":
         targets.run(options.only, options.quick)
     else:
