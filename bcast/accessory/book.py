@@ -45,6 +45,8 @@ class _Candidate(NamedTuple):
     form: Form
     guard: bytes | tuple[bytes, ...]
     at: int
+    #: What has to be somewhere in it.
+    needed: bytes
     #: What is said of a datagram that begins otherwise: made once, strangers come by the thousand.
     refusal: tuple[Description, Form, Misfit]
     echoes: bool
@@ -65,7 +67,8 @@ class Book:
                 form,
                 form.template.guard,
                 _place(form),
-                (description, form, Misfit("it has no %s at byte %d", _shown(form), _place(form))),
+                getattr(form.template, "needed", b""),
+                (description, form, _refusal(form)),
                 any(
                     isinstance(h.source, Reference) and h.source.where == "probe" and h.mark == "="
                     for h in form.template.holes
@@ -91,8 +94,8 @@ class Book:
             candidates = tuple(c for c in self._candidates if c.form.role in key)
             self._by_roles[key] = candidates
         reasons: list[tuple[Description, Form, Misfit]] = []
-        for description, form, guard, at, refusal, echoes in candidates:
-            if not payload.startswith(guard, at):
+        for description, form, guard, at, needed, refusal, echoes in candidates:
+            if not payload.startswith(guard, at) or needed not in payload:
                 reasons.append(refusal)
                 continue
             try:
@@ -129,10 +132,17 @@ def _place(form: Form) -> int:
     return place
 
 
-def _shown(form: Form) -> str:
+def _refusal(form: Form) -> Misfit:
     guard = form.template.guard
-    if isinstance(guard, tuple):
-        return " or ".join(one.hex() for one in guard[:4]) + " ..." * (len(guard) > 4)
+    if not guard:
+        needed: bytes = getattr(form.template, "needed", b"")
+        return Misfit("it has no %s", _shown(needed))
+    several = guard if isinstance(guard, tuple) else (guard,)
+    shown = " or ".join(map(_shown, several[:4])) + " ..." * (len(several) > 4)
+    return Misfit("it has no %s at byte %d", shown, _place(form))
+
+
+def _shown(guard: bytes) -> str:
     return (
         repr(text)
         if guard.isascii() and (text := guard.decode()).isprintable()

@@ -137,17 +137,12 @@ class Reading:
     ``=probe.x`` isn't checked). ``rest``: which of the values a ``{*}`` took.
     """
 
-    __slots__ = ("device", "effort", "probe", "rest", "values")
+    __slots__ = ("effort", "probe", "rest", "values")
 
-    def __init__(
-        self,
-        probe: Mapping[str, Value] | None = None,
-        device: Mapping[str, Value] | None = None,
-    ) -> None:
+    def __init__(self, probe: Mapping[str, Value] | None = None) -> None:
         self.values: dict[str, Value] = {}
         self.rest: set[str] = set()
         self.probe = probe
-        self.device = device
         self.effort = MAX_EFFORT
 
     def accept(self, hole: Hole, value: Value) -> None:
@@ -162,7 +157,8 @@ class Reading:
                 if not same(value, source.value):
                     raise Misfit("%s is %r, not %r", hole.name or hole, value, source.value)
             elif isinstance(source, Reference):
-                known = self.probe if source.where == "probe" else self.device
+                # What is known of a device isn't known here; a probe that was sent may be.
+                known = self.probe if source.where == "probe" else None
                 if known is not None and source.name in known:
                     expected = known[source.name]
                     if not same(value, expected):
@@ -189,7 +185,7 @@ class Reading:
 
     def item(self) -> Reading:
         """A reading by itself, for what may turn out not to fit; `take` adds what it found."""
-        reading = Reading(self.probe, self.device)
+        reading = Reading(self.probe)
         reading.effort = self.effort
         return reading
 

@@ -213,11 +213,9 @@ class TextTemplate:
         self.guard = first.encode() if isinstance(first, str) else b""
         # Strangers are told by the longest text that has to be there, before anything is decoded.
         texts = [step.encode() for step in pattern.steps if isinstance(step, str)]
-        self._needed = max(texts, key=len, default=b"")
+        self.needed = max(texts, key=len, default=b"")
 
     def read(self, payload: bytes, reading: Reading) -> None:
-        if self._needed not in payload:
-            raise Misfit("it has no %r", self._needed.decode())
         try:
             text = payload.decode()
         except UnicodeDecodeError:
