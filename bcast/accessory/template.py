@@ -156,15 +156,12 @@ class Reading:
             if isinstance(source, Literal):
                 if not same(value, source.value):
                     raise Misfit("%s is %r, not %r", hole.name or hole, value, source.value)
-            elif isinstance(source, Reference):
-                # What is known of a device isn't known here; a probe that was sent may be.
-                known = self.probe if source.where == "probe" else None
+            elif isinstance(source, Reference) and source.where == "probe":
+                known = self.probe
                 if known is not None and source.name in known:
                     expected = known[source.name]
                     if not same(value, expected):
-                        raise Misfit(
-                            "%s is %r, the %s has %r", name or hole, value, source.where, expected
-                        )
+                        raise Misfit("%s is %r, the probe has %r", name or hole, value, expected)
         if name:
             values = self.values
             if name in values and not same(values[name], value):
