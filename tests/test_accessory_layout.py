@@ -112,6 +112,8 @@ def test_one_text_reads_and_writes(
         ("{:u8=length(all)} {a:u8}", "0161", "it says that it is 1 bytes shorter than it is"),
         ("{:u8=length(all)} {a:u8}", "036162", "1 bytes more than are described"),
         ("{:u8=length(a)} {a:str} 00", "0361 00", "a has 1 bytes too few"),
+        ("00 {:u8=length(before)} {a:str}", "000361", "1 bytes before this, not 3"),
+        ("{a:cstr} {:u8=length(a)}", "6100 03", "a has 2 bytes, not 3"),
         ("{:u32=crc32(all)} {a:str}", "0000000061", f"crc32 is {crc32(bytes(4) + b'a'):x}, not 0"),
         ("{a:cstr}", "616263", "a has no zero byte at its end"),
         ("{a:leb128}", "ffff", "a number has no end"),
