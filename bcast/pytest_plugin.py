@@ -367,6 +367,8 @@ def _tell(
 
     if call.excinfo is None or not isinstance(call.excinfo.value, ExpectationError):
         report.sections.append(("bcast timeline", made.timeline))
+    for program in made.programs:
+        report.sections.append(("bcast program", program.account()))
     lines = []
     try:
         path = _capture_path(item, number)

@@ -102,6 +102,37 @@ def test_the_lab_is_one_of_them(run: Run) -> None:
     result.stdout.fnmatch_lines(["E *on phone there is no command 'nosuch'"])
 
 
+@pytest.mark.kernel
+def test_a_failure_tells_what_programs_of_the_lab_wrote(run: Run) -> None:
+    suite = """
+    def test_started(bcast_lab):
+        bcast_lab.host("phone").start(["sh", "-c", "echo no battery >&2; exit 3"]).wait()
+        bcast_lab.host("phone").start(["sleep", "60"])
+        bcast_lab.expect_device(within=0.1)
+
+    def test_run(bcast_lab):
+        bcast_lab.host("phone").run(["false"])
+
+    def test_waited(bcast_lab):
+        bcast_lab.host("phone").start(["echo", "hello"]).wait_for("goodbye")
+
+    def test_missing(bcast_lab):
+        bcast_lab.host("phone").start(["./nosuch"])
+    """
+    result = run(suite)
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "on phone, sh -c 'echo no battery >&2; exit 3': ended with status 3",
+            "no battery",
+            "on phone, sleep 60: is running",
+            "it wrote nothing",
+        ]
+    )
+    for inner in ("namespace.py", "running.py", "hosts.py"):
+        assert inner not in text(result), "the test's own line is the last one"
+
+
 def test_a_lab_that_is_forbidden_is_skipped_with_the_setting(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ class Namespace:
         end within ``timeout`` seconds (then it is killed, with its process group) or, with
         ``check``, its exit status isn't 0.
         """
+        __tracebackhide__ = True
         feed = subprocess.DEVNULL if input is None else subprocess.PIPE
         process = self._spawn(args, env=env, cwd=cwd, capable=capable, stdin=feed)
         with process:
@@ -96,6 +97,7 @@ class Namespace:
 
         The arguments are those of `run`. Raises `LabError` when the command doesn't exist.
         """
+        __tracebackhide__ = True
         process = self._spawn(args, env=env, cwd=cwd, capable=capable)
         running = Running(process, self._saying(args), self)
         self._holder.running.append(running)
@@ -219,6 +221,7 @@ class Namespace:
         stdin: int = subprocess.DEVNULL,
         attached: bool = False,
     ) -> subprocess.Popen[str]:
+        __tracebackhide__ = True
         privileged = self._holder.privileged
         self._holder.require_open()
         environment = {**os.environ, **(env or {})}

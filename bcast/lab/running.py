@@ -21,6 +21,8 @@ __all__ = ["Running", "child_of", "kill", "rest_of"]
 
 # Seconds between looks at what the kernel has no other way to wait for.
 _PAUSE = 0.001
+# Lines of output that an account has: as many as one reads.
+_TOLD = 50
 
 
 class Running:
@@ -73,12 +75,23 @@ class Running:
         """What it wrote to stderr so far."""
         return self._written(errors=True)
 
+    def account(self) -> str:
+        """What it is, how it ended if it did, and the last 50 lines that it wrote."""
+        status = self.status
+        ended = "is running" if status is None else f"ended with status {status}"
+        if status is not None and status < 0:
+            ended = f"was killed by {signal.Signals(-status).name}"
+        with self._changed:
+            lines = [line.rstrip("\r\n") for _, line in self._lines[-_TOLD:]]
+        return "\n".join([f"{self._what}: {ended}", *(lines or ["it wrote nothing"])])
+
     def wait_for(self, text: str, *, timeout: float = 5.0) -> str:
         """The next line of stdout or stderr that contains ``text``, without its line end.
 
         Lines that were written before count, each line is returned once. Raises `LabError` when
         there was none after ``timeout`` seconds, or the command ended without it.
         """
+        __tracebackhide__ = True
         seen = 0
         found: str | None = None
 
@@ -104,6 +117,7 @@ class Running:
 
     def wait(self, *, timeout: float = 10.0) -> int:
         """Its exit status (minus the signal that it died of). Raises `LabError` on timeout."""
+        __tracebackhide__ = True
         try:
             status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -121,6 +135,7 @@ class Running:
 
     def interrupt(self, *, timeout: float = 5.0) -> int:
         """Like `terminate`, with what Ctrl-C sends (SIGINT)."""
+        __tracebackhide__ = True
         return self._end(signal.SIGINT, timeout)
 
     def terminate(self, *, timeout: float = 5.0) -> int:
@@ -128,6 +143,7 @@ class Running:
 
         Raises `LabError` when it didn't end within ``timeout`` seconds; then it is killed.
         """
+        __tracebackhide__ = True
         return self._end(signal.SIGTERM, timeout)
 
     def kill(self) -> None:
@@ -136,6 +152,7 @@ class Running:
         self.finish()
 
     def _end(self, number: signal.Signals, timeout: float) -> int:
+        __tracebackhide__ = True
         self.send_signal(number)
         try:
             return self.wait(timeout=timeout)

@@ -104,6 +104,7 @@ class Host:
         Raises `LabError` when the command doesn't exist, isn't through after ``timeout`` seconds
         (then it is killed) or, with ``check``, fails; `UnsupportedError` on other LANs.
         """
+        __tracebackhide__ = True
         return self._lan._run_on(
             self, args, input=input, timeout=timeout, check=check, env=env, cwd=cwd
         )
@@ -116,6 +117,7 @@ class Host:
         cwd: str | os.PathLike[str] | None = None,
     ) -> Process:
         """Starts a command on it, which is killed with the LAN at the latest; as `run`."""
+        __tracebackhide__ = True
         return self._lan._start_on(self, args, env=env, cwd=cwd)
 
 

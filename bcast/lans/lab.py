@@ -62,6 +62,7 @@ class LabLan(RealLan):
         self.lab = Lab(privileged=_takes_root())
         self._agents: list[_Agent] = []
         self._places: dict[Host, LabHost] = {}
+        self._programs: list[Process] = []
         self.lab.open()
         try:
             self._segments = {n: self.lab.segment(n, snooping=snooping) for n in names}
@@ -116,6 +117,7 @@ class LabLan(RealLan):
         env: Mapping[str, str] | None,
         cwd: str | os.PathLike[str] | None,
     ) -> subprocess.CompletedProcess[str]:
+        __tracebackhide__ = True
         place = self._places[host]
         self._remark(f"{host.name} runs {args[0] if args else 'nothing'}")
         return place.run(args, input=input, timeout=timeout, check=check, env=env, cwd=cwd)
@@ -128,8 +130,15 @@ class LabLan(RealLan):
         env: Mapping[str, str] | None,
         cwd: str | os.PathLike[str] | None,
     ) -> Process:
+        __tracebackhide__ = True
         self._remark(f"{host.name} starts {args[0] if args else 'nothing'}")
-        return self._places[host].start(args, env=env, cwd=cwd)
+        started = self._places[host].start(args, env=env, cwd=cwd)
+        self._programs.append(started)
+        return started
+
+    @property
+    def programs(self) -> tuple[Process, ...]:
+        return tuple(self._programs)
 
     # -- faults -------------------------------------------------------------------------------
 

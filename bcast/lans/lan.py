@@ -133,6 +133,11 @@ class Lan(Expecting):
         """Starts a command on a host."""
         raise _no_commands(host)
 
+    @property
+    def programs(self) -> tuple[Process, ...]:
+        """What `Host.start` started, ended or not."""
+        return ()
+
     # -- hosts and accessories ----------------------------------------------------------------
 
     def host(self, name: str, *, on: str | Sequence[str] | None = None) -> Host:
