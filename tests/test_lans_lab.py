@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from bcast.errors import ArgumentError, BcastError, InterfaceError, LabError
 from bcast.lans import ExpectationError, LabLan, LoopbackLan, SimulatedLan, UnsupportedError
 from bcast.messages import Service
+from tests.command import PATIENCE, environment, eventually
 from tests.loopback import nothing_leaks
 
 pytestmark = pytest.mark.kernel
@@ -98,6 +102,38 @@ def test_nothing_is_left_behind() -> None:
         lan.close()
     with nothing_leaks(), pytest.raises(ExpectationError), LabLan() as lan:
         lan.expect_device(lan.accessory(LAMP, silent=True), within=0.05)
+
+
+KILLED = """
+import os, sys
+from bcast.lans import LabLan
+with LabLan() as lan:
+    lan.expect_device(lan.accessory("lamp"))
+    print(lan.lab.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_nothing_is_left_when_it_is_killed(tmp_path: Path, name: str) -> None:
+    env = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), **environment()}
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert os.path.exists(f"/proc/{pid}")
+        process.send_signal(signal.Signals[name])
+        process.wait(PATIENCE)
+        # It is the first process of its namespace: when it is gone, all others are.
+        eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_who_ends_what_runs_on_a_host_is_told(lan: LabLan) -> None:
