@@ -18,8 +18,7 @@ from bcast.domain import Domain
 from bcast.driver import Driver
 from bcast.errors import BcastError
 from bcast.lans.fakes import Accessory
-from bcast.lans.observer import Observer
-from bcast.machine import Machine
+from bcast.lans.residents import make_resident
 
 __all__ = ["Failure", "Line", "Ready", "Task", "main"]
 
@@ -111,13 +110,10 @@ def _run(line: Line) -> None:
     task: Task | None = None
     while task is None:
         task = next(line.receive(), None)
-    began, domain, accessory = task
-    machine: Machine[Any]
-    if accessory is None:
-        machine = Observer(random=SystemRandom(), domain=domain, note=line.send)
-    else:
-        domain = accessory.meets(domain)
-        machine = accessory.machine(random=SystemRandom(), domain=domain)
+    began = task.began
+    machine, domain = make_resident(
+        task.accessory, task.domain, random=SystemRandom(), note=line.send
+    )
     with Driver(
         machine,
         port=domain.port,

@@ -23,7 +23,7 @@ class Observer:
         *,
         random: Random,
         domain: Domain,
-        note: Callable[[Sequence[Note]], None],
+        note: Callable[[Sequence[Note]], object],
         decode: Callable[[bytes], Message] = decode,
     ) -> None:
         self._prober = Prober(random=random, domain=domain, all_paths=True, decode=decode)

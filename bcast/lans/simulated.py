@@ -12,8 +12,7 @@ from bcast.errors import ArgumentError
 from bcast.lans.fakes import Accessory
 from bcast.lans.hosts import Host, Running
 from bcast.lans.lan import Lan
-from bcast.lans.observer import Observer
-from bcast.machine import Machine
+from bcast.lans.residents import make_resident
 from bcast.simnet import Faults
 from bcast.simnet import Lan as SimnetLan
 from bcast.simnet.host import Link
@@ -71,15 +70,9 @@ class SimulatedLan(Lan):
     def _start(self, host: Host, accessory: Accessory | None) -> Running:
         self._randoms += 1
         random = Random(f"{self.seed} {host.name} {self._randoms}")
-        machine: Machine[Any]
-        domain = self.domain
-        if accessory is None:
-            machine = Observer(
-                random=random, domain=domain, note=self.journal.add, decode=self._decode
-            )
-        else:
-            domain = accessory.meets(domain)
-            machine = accessory.machine(random=random, domain=domain, decode=self._decode)
+        machine, domain = make_resident(
+            accessory, self.domain, random=random, note=self.journal.add, decode=self._decode
+        )
         place = next(one for one in self.simnet.hosts if one.name == host.name)
         return _Running(place.run(machine, port=domain.port, groups=domain.groups))
 

@@ -13,9 +13,8 @@ from bcast.driver import Driver
 from bcast.lans.fakes import Accessory
 from bcast.lans.gate import Gate
 from bcast.lans.hosts import Host, Running
-from bcast.lans.observer import Observer
 from bcast.lans.real import RealLan
-from bcast.machine import Machine
+from bcast.lans.residents import make_resident
 from bcast.runners import ThreadRunner
 
 __all__ = ["SocketLan", "ThreadRunning"]
@@ -49,13 +48,9 @@ class SocketLan(RealLan):
         family: Family | None,
         list_interfaces: Callable[[], tuple[Interface, ...]],
     ) -> ThreadRunning:
-        machine: Machine[Any]
-        domain = self.domain
-        if accessory is None:
-            machine = Observer(random=SystemRandom(), domain=domain, note=self.journal.add)
-        else:
-            domain = accessory.meets(domain)
-            machine = accessory.machine(random=SystemRandom(), domain=domain)
+        machine, domain = make_resident(
+            accessory, self.domain, random=SystemRandom(), note=self.journal.add
+        )
         gate: Gate[Any] = Gate(machine, lambda datagram: self._arrives(host, datagram))
         driver = Driver(
             gate,
