@@ -2,7 +2,8 @@
 
 Layer 5. Per interface and family one shared socket receives what is sent to the port, and one of
 its own sends everything and gets the replies, because unicast to a shared port reaches only one
-of several processes. No clock and no selector: `bcast.driver` has both.
+of several processes. A machine that has doors gets one socket for each instead. No clock and no
+selector: `bcast.driver` has both.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv6Address
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from bcast.channels import Channel, Channels, InterfaceState, Notice
+from bcast.channels import Channel, Channels, InterfaceState, News, Notice
 from bcast.datagram import Endpoint, Family, Group, Interface, InterfaceFlag, IPAddress
 from bcast.destinations import ALL_HOSTS, Destination, targets
-from bcast.errors import SocketError
+from bcast.errors import PortTakenError, SocketError
 from bcast.interfaces.wording import shown
 from bcast.legs import Leg, leg_to
 from bcast.log import INFO, WARNING, log
-from bcast.machine import Attached, Outgoing
+from bcast.machine import Attached, Door, Doorway, Outgoing
 from bcast.outlets import Outlet
-from bcast.sockets import open_sender
+from bcast.sockets import open_sender, open_shared
 from bcast.sockets.advice import errno_name, socket_error
 from bcast.sockets.transfer import (
     SendBatch,
@@ -32,9 +32,6 @@ from bcast.sockets.transfer import (
     queue_room,
     send_plainly,
 )
-
-if TYPE_CHECKING:
-    from bcast.interfaces import InterfaceWatcher
 
 __all__ = ["Attachments", "Inlet"]
 
@@ -82,6 +79,9 @@ class Attachments(Channels):
     """All sockets of a machine: opened for what is selected, closed for what is gone.
 
     ``opened`` is called with each new inlet, ``closing`` with each before it is closed.
+    ``door``: they are those of this door, instead of the pair for ``port`` and ``groups``.
+    ``ttl``: of what is sent; None: 1 to groups, the system's own to others. ``name``: of whom
+    errors are told.
     """
 
     def __init__(
@@ -95,6 +95,9 @@ class Attachments(Channels):
         buffer: int,
         opened: Callable[[Inlet], object],
         closing: Callable[[Inlet], object],
+        door: Door | None = None,
+        ttl: int | None = TTL,
+        name: str = "",
     ) -> None:
         super().__init__(
             port=port,
@@ -111,6 +114,9 @@ class Attachments(Channels):
         self.inlets: dict[socket.socket, Inlet] = {}
         #: Datagrams that the system took, and those that it refused.
         self.sent = self.lost = 0
+        self.door = door
+        self._ttl = ttl
+        self._name = name
         self._announce = opened
         self._withdraw = closing
         self._outlets: dict[tuple[int, Family], Outlet] = {}
@@ -125,7 +131,9 @@ class Attachments(Channels):
         source = self._source(interface, family)
         if source is None or not self._is_routed(interface, family):
             return []
-        own = open_sender(interface, family, source=source, ttl=TTL, buffer=self._buffer)
+        if self.door is not None:
+            return self._open_door(self.door, interface, family, source)
+        own = self._open_own(interface, family, source)
         try:
             shared = super()._open_sockets(interface, family)
         except BaseException:
@@ -133,6 +141,40 @@ class Attachments(Channels):
             raise
         self._outlets[interface.index, family] = Outlet(own, interface, source)
         return [own, *shared]
+
+    def _open_own(self, interface: Interface, family: Family, source: IPAddress) -> socket.socket:
+        return open_sender(interface, family, source=source, ttl=self._ttl, buffer=self._buffer)
+
+    def _open_door(
+        self, door: Door, interface: Interface, family: Family, source: IPAddress
+    ) -> list[socket.socket]:
+        try:
+            if not door.sends:
+                return super()._open_sockets(interface, family)
+            opened = self._open_to_send(door, interface, family, source)
+        except SocketError as error:
+            raise _told_of(self._name, error) from error
+        self._outlets[interface.index, family] = Outlet(opened, interface, source)
+        return [opened]
+
+    def _open_to_send(
+        self, door: Door, interface: Interface, family: Family, source: IPAddress
+    ) -> socket.socket:
+        if door.port:
+            try:
+                return open_shared(
+                    interface,
+                    family,
+                    source=source,
+                    port=door.port,
+                    groups=self._groups_of(family),
+                    ttl=self._ttl,
+                    buffer=self._buffer,
+                )
+            except PortTakenError:
+                if not door.or_any:
+                    raise
+        return self._open_own(interface, family, source)
 
     def _source(self, interface: Interface, family: Family) -> IPAddress | None:
         """The address that probes and announcements are sent from."""
@@ -195,10 +237,10 @@ class Attachments(Channels):
         super().close(index)
         self._replaced.add(index)
 
-    def keep_up(self, watcher: InterfaceWatcher, now: float) -> list[Notice]:
+    def keep_up(self, news: News, now: float) -> list[Notice]:
         # What leads where may have changed with the interfaces.
         self._legs.clear()
-        return super().keep_up(watcher, now)
+        return super().keep_up(news, now)
 
     def replaced(self) -> set[int]:
         """Indexes of the interfaces that were closed since the last call."""
@@ -212,10 +254,21 @@ class Attachments(Channels):
         for channel in self.by_index.values():
             families = tuple(family for family in self._families if family in channel.sockets)
             if families and not channel.interface.blocked:
-                own = [self._outlets[channel.interface.index, f].socket for f in families]
+                # The first is the one that replies come to.
+                own = [channel.sockets[family][0] for family in families]
                 capacity = min(queue_room(opened, _REPLY) for opened in own)
-                found.append(Attached(channel.interface, families, capacity))
+                found.append(
+                    Attached(channel.interface, families, capacity, self._doorways(channel))
+                )
         return tuple(found)
+
+    def _doorways(self, channel: Channel) -> tuple[Doorway, ...]:
+        if self.door is None:
+            return ()
+        return tuple(
+            Doorway(self.door.port, family, self.inlets[opened[-1]].port)
+            for family, opened in channel.sockets.items()
+        )
 
     @property
     def states(self) -> tuple[InterfaceState, ...]:
@@ -314,6 +367,15 @@ class Attachments(Channels):
         if isinstance(found, str) or not found:
             return None
         return leg_to(channel.interface, found[0], there.port)
+
+
+def _told_of(name: str, error: SocketError) -> SocketError:
+    """The same error with whose it is, where there are several."""
+    if not name:
+        return error
+    told = type(error)(f"{name}: {error.message}", error.advice)
+    told.error, told.interface, told.operation = error.error, error.interface, error.operation
+    return told
 
 
 def _destination(address: IPAddress) -> Destination:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bcast.datagram import Family, Group, Interface
 from bcast.destinations import ALL_NODES
@@ -35,10 +35,12 @@ __all__ = [
     "InterfaceFailed",
     "InterfaceReady",
     "InterfaceState",
+    "News",
     "Notice",
     "granted_buffer",
     "log_notices",
     "log_selection",
+    "news_of",
 ]
 
 # A failed interface is tried again this often, in seconds, if nothing changes before.
@@ -69,6 +71,22 @@ class InterfaceReady(Value):
 
 #: What a receiver tells about its interfaces.
 Notice = InterfaceChange | InterfaceFailed | InterfaceReady
+
+
+class News(NamedTuple):
+    """What a watcher noticed: the ``interfaces`` there are now, and how that came about.
+
+    ``overran``: something may have been deleted and created again unseen. ``renewed`` are the
+    indexes of interfaces that were without IPv6 meanwhile.
+    """
+
+    interfaces: tuple[Interface, ...]
+    changes: tuple[InterfaceChange, ...]
+    overran: bool
+    renewed: frozenset[int]
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.overran or self.renewed)
 
 
 class InterfaceState(Value):
@@ -288,20 +306,16 @@ class Channels:
         told = [c for c in changes if c.interface.index in ours and not _is_checking(c)]
         return told + failures
 
-    def keep_up(self, watcher: InterfaceWatcher, now: float) -> list[Notice]:
-        """Notices what changed about the interfaces, and tries again what failed.
+    def keep_up(self, news: News, now: float) -> list[Notice]:
+        """Takes what changed about the interfaces, and tries again what failed.
 
-        To be called whenever the watcher or `retry` is due.
+        To be called whenever the watcher (see `news_of`) or `retry` is due.
         """
-        due = watcher.due()
-        changes = watcher.changes(now)
-        listed_now = due is not None and now >= due
-        overran = listed_now and watcher.overran
-        renewed = watcher.unaddressed if listed_now else frozenset()
-        waiting = self.retry is None or now < self.retry
-        if not changes and not overran and not renewed and waiting:
+        if not news and (self.retry is None or now < self.retry):
             return []
-        notices = self.follow(watcher.interfaces, changes, overran=overran, renewed=renewed)
+        notices = self.follow(
+            news.interfaces, news.changes, overran=news.overran, renewed=news.renewed
+        )
         self.retry_later(now)
         return notices
 
@@ -357,6 +371,16 @@ def log_notices(name: str, notices: Sequence[Notice]) -> Sequence[Notice]:
         level = WARNING if isinstance(notice, InterfaceFailed) else INFO
         log(name, level, "%s", notice.sentence)
     return notices
+
+
+def news_of(watcher: InterfaceWatcher, now: float) -> News:
+    """What the watcher has noticed since it was last asked."""
+    due = watcher.due()
+    changes = watcher.changes(now)
+    listed_now = due is not None and now >= due
+    overran = listed_now and watcher.overran
+    renewed = watcher.unaddressed if listed_now else frozenset()
+    return News(watcher.interfaces, changes, overran, renewed)
 
 
 def _is_checking(change: InterfaceChange) -> bool:

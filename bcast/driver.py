@@ -1,4 +1,4 @@
-"""Runs one machine on real sockets: moves its datagrams, wakes its timer, decides nothing.
+"""Runs machines on real sockets: moves their datagrams, wakes their timers, decides nothing.
 
 Layer 5. A `Driver` has sockets, selector and clock, and knows no event loop: whoever runs it
 calls `wait`, which blocks, or `turn` whenever `fileno` is readable or `due` has come.
@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import selectors
 import socket
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import ChainMap, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from time import monotonic
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from bcast.attachments import Attachments, Inlet
-from bcast.channels import InterfaceState, Notice, log_notices, log_selection
-from bcast.datagram import Datagram, Endpoint, Family, Group, Interface
+from bcast.attachments import TTL, Attachments, Inlet
+from bcast.channels import InterfaceState, Notice, log_notices, log_selection, news_of
+from bcast.datagram import Endpoint, Family, Group, Interface
 from bcast.destinations import check_family
-from bcast.errors import ArgumentError
+from bcast.errors import ArgumentError, BcastError
 from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, listed, select
 from bcast.interfaces.wording import shown
-from bcast.log import DEBUG, WARNING, is_wanted, log
-from bcast.machine import Attached, Machine, Received
+from bcast.log import DEBUG, log
+from bcast.machine import Attached, Door, Machine
 from bcast.sockets import RECEIVE_BUFFER
 from bcast.sockets.batch import Batch
 from bcast.sockets.transfer import open_reader
+from bcast.stations import Station
 from bcast.values import Value
 
 __all__ = ["Driver", "Traffic", "families_of"]
@@ -47,6 +48,9 @@ _LONGEST = 86_400.0
 # Changes of interfaces that nobody asks for; containers may come and go for ever.
 _CHANGES = 1024
 
+# What was read for a machine, and from which sockets, by the index of the interface.
+_Read = tuple[dict[int, list[Batch]], dict[int, set[Inlet]]]
+
 
 class Traffic(Value):
     """Counts since a driver was opened.
@@ -65,12 +69,13 @@ class Traffic(Value):
 
 
 class Driver(Generic[EventT]):
-    """A machine on the sockets of every selected interface, for one thread.
+    """A machine on the sockets of every selected interface, for one thread; and others beside it.
 
     ``interfaces``, ``exclude`` and ``family`` select as everywhere; ``groups`` (at most one of a
     family) and ``port`` are where peers meet. IPv4 is used without a group too if ``broadcast``.
     Interfaces that go down, are renamed, lose their address, are deleted and created again, or
-    appear later and fit the selection, are followed.
+    appear later and fit the selection, are followed. ``machine`` None: all that there are will be
+    added.
 
     Raises `ArgumentError` for a bad argument, `InterfaceError` if no interface can be used,
     `SocketError` (`PortTakenError`) if no socket could be opened on any.
@@ -78,10 +83,10 @@ class Driver(Generic[EventT]):
 
     def __init__(
         self,
-        machine: Machine[EventT],
+        machine: Machine[EventT] | None,
         *,
-        port: int,
-        groups: Sequence[Group],
+        port: int = 0,
+        groups: Sequence[Group] = (),
         broadcast: bool = False,
         interfaces: str | Iterable[str] | None = None,
         exclude: str | Iterable[str] | None = None,
@@ -90,58 +95,126 @@ class Driver(Generic[EventT]):
         clock: Callable[[], float] = monotonic,
         list_interfaces: Callable[[], tuple[Interface, ...]] = list_interfaces,
     ) -> None:
-        self.machine = machine
         self._clock = clock
         self._counts = self._closed = False
-        families = families_of(groups, broadcast, family)
-        include, without = listed(interfaces), listed(exclude)
+        self._buffer = buffer
+        self._include, self._exclude = listed(interfaces), listed(exclude)
+        families = () if machine is None else families_of(groups, broadcast, family)
+        self._only = check_family(family)
         self._changes: deque[Notice] = deque(maxlen=_CHANGES)
-        self._told: tuple[Attached, ...] = ()
+        self._stations: list[Station] = []
+        self._owners: dict[Inlet, Station] = {}
         self._rate = 0.0
         self._received = self._bytes = self._drops = self._wakeups = 0
-        #: Drops of sockets that are closed, not yet told of the interface that they were on.
-        self._unsaid: dict[int, int] = {}
-        #: The interfaces, by index, that drops were logged of.
-        self._flooded: set[int] = set()
         #: Datagrams read since there was last nothing left to read.
         self._backlog = 0
+        self._interfaces: ChainMap[int, Interface] = ChainMap()
         with ExitStack() as opened:
             self._selector = opened.enter_context(selectors.DefaultSelector())
             self._watcher = InterfaceWatcher(now=clock(), list_interfaces=list_interfaces)
             opened.callback(self._watcher.close)
             if self._watcher.fileno() >= 0:
                 self.watch(self._watcher.fileno(), self._watcher.wake)
-            self._attachments = Attachments(
-                port=port,
-                families=families,
-                groups=groups,
-                include=include,
-                exclude=without,
-                buffer=buffer,
-                opened=self._register,
-                closing=self._unregister,
-            )
-            opened.callback(self._attachments.close_all)
-            self._read = open_reader(self._attachments.interfaces)
-            self._selection = select(self._watcher.interfaces, include, without)
-            self._changes += log_notices("driver", self._attachments.open(self._selection.chosen))
-            self._attachments.raise_if_none()
-            log_selection("driver", self._selection, self._attachments.states)
-            self._attachments.retry_later(clock())
-            self.flush(self._tell())
+            opened.callback(self._close_stations)
+            self._read = open_reader(self._interfaces)
+            self._selection = select(self._watcher.interfaces, self._include, self._exclude)
+            if machine is not None:
+                station = Station(machine)
+                station.add(self._new_attachments(station, port, families, groups))
+                self._start(station)
+                station.doors[0].raise_if_none()
+                log_selection("driver", self._selection, station.doors[0].states)
+                self._begin(station)
             self._opened = opened.pop_all()
 
-    def _register(self, inlet: Inlet) -> None:
+    def add(
+        self,
+        machine: Machine[Any],
+        doors: Iterable[Door],
+        *,
+        families: Sequence[Family] = (Family.IPV4,),
+        ttl: int | None = None,
+        name: str = "",
+    ) -> None:
+        """Runs another machine side by side with the others, with a socket for each of its doors.
+
+        ``families``, as far as the driver has them. ``ttl`` of what it sends: None is 1 to groups
+        and the system's own to others. Doors that can't be opened are told by `changes`, as those
+        of ``name``, and tried again; see `raise_if_none`.
+        """
+        wanted = [family for family in families if self._only in (None, family)]
+        station = Station(machine)
+        for door in doors:
+            station.add(
+                self._new_attachments(station, door.port, wanted, door.groups, door, ttl, name)
+            )
+        self._start(station)
+        self._begin(station)
+
+    def _new_attachments(
+        self,
+        station: Station,
+        port: int,
+        families: Sequence[Family],
+        groups: Sequence[Group],
+        door: Door | None = None,
+        ttl: int | None = TTL,
+        name: str = "",
+    ) -> Attachments:
+        made = Attachments(
+            port=port,
+            families=families,
+            groups=groups,
+            include=self._include,
+            exclude=self._exclude,
+            buffer=self._buffer,
+            opened=lambda inlet: self._register(station, inlet),
+            closing=self._unregister,
+            door=door,
+            ttl=ttl,
+            name=name,
+        )
+        self._interfaces.maps.append(made.interfaces)
+        return made
+
+    def _start(self, station: Station) -> None:
+        self._stations.append(station)
+        chosen = select(
+            self._watcher.interfaces, self._include, self._exclude, require=False
+        ).chosen
+        self._changes += log_notices("driver", station.open(chosen, self._clock()))
+
+    def _begin(self, station: Station) -> None:
+        self._flush(station, station.tell(self._clock))
+
+    def _close_stations(self) -> None:
+        for station in self._stations:
+            station.close()
+
+    def raise_if_none(self) -> None:
+        """Raises why no socket could be opened for any machine, if so."""
+        errors: list[BcastError] = []
+        for station in self._stations:
+            for door in station.doors:
+                try:
+                    door.raise_if_none()
+                except BcastError as error:
+                    errors.append(error)
+                else:
+                    return
+        if errors:
+            raise errors[0]
+
+    def _register(self, station: Station, inlet: Inlet) -> None:
         self._counts = self._counts or inlet.counts
+        self._owners[inlet] = station
         self._selector.register(inlet.socket, selectors.EVENT_READ, inlet)
 
     def _unregister(self, inlet: Inlet) -> None:
         if inlet.socket in self._selector.get_map():
             self._selector.unregister(inlet.socket)
-        if drops := inlet.drops():
-            index = inlet.channel.interface.index
-            self._drops += drops
-            self._unsaid[index] = self._unsaid.get(index, 0) + drops
+        if (station := self._owners.pop(inlet, None)) is not None:
+            self._drops += station.note_drops(inlet)
 
     # -- what is going on ---------------------------------------------------------------------
 
@@ -152,18 +225,18 @@ class Driver(Generic[EventT]):
 
     @property
     def states(self) -> tuple[InterfaceState, ...]:
-        """The interfaces that it works on, or would."""
-        return self._attachments.states
+        """The interfaces that it works on, or would; those of the first machine, if several."""
+        return self._stations[0].doors[0].states if self._stations else ()
 
     @property
     def attached(self) -> tuple[Attached, ...]:
-        """The interfaces that the machine has now."""
-        return self._told
+        """The interfaces that the machine has now; the first one, if there are several."""
+        return self._stations[0].told if self._stations else ()
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Where it sends from now: one of each interface and family."""
-        return self._attachments.endpoints
+        return tuple(endpoint for door in self._doors() for endpoint in door.endpoints)
 
     @property
     def traffic(self) -> Traffic:
@@ -172,10 +245,13 @@ class Driver(Generic[EventT]):
             self._received,
             self._bytes,
             self._drops if self._counts else None,
-            self._attachments.sent,
-            self._attachments.lost,
+            sum(door.sent for door in self._doors()),
+            sum(door.lost for door in self._doors()),
             self._wakeups,
         )
+
+    def _doors(self) -> Iterator[Attachments]:
+        return (door for station in self._stations for door in station.doors)
 
     def changes(self) -> list[Notice]:
         """What happened to the interfaces since the last call, oldest first (at most 1024)."""
@@ -200,7 +276,8 @@ class Driver(Generic[EventT]):
 
     def due(self) -> float | None:
         """When to call `turn` at the latest; None: not before `fileno` is readable."""
-        moments = (self.machine.get_timer(), self._watcher.due(), self._attachments.retry)
+        moments = [station.due() for station in self._stations]
+        moments.append(self._watcher.due())
         return min((moment for moment in moments if moment is not None), default=None)
 
     def wait(self, timeout: float | None = None) -> None:
@@ -224,40 +301,53 @@ class Driver(Generic[EventT]):
         self._wakeups += 1
         drained = self._drain(now)
         now = self._follow(now)
-        timer = self.machine.get_timer()
         # Silence is silence and no backlog: what is queued is read first. But under a flood that
         # never ends, once all is read that can have been queued when the timer was due.
-        all_read = drained or self._backlog >= self._attachments.most_queued()
-        if timer is not None and now >= timer and all_read:
-            self._backlog = 0
-            self.machine.handle_timer(now)
+        if drained or self._backlog >= sum(door.most_queued() for door in self._doors()):
+            for station in self._stations:
+                timer = station.machine.get_timer()
+                if timer is not None and now >= timer:
+                    self._backlog = 0
+                    station.machine.handle_timer(now)
         self.flush(now)
 
     def flush(self, now: float) -> None:
-        """Sends what the machine has to send, after it was told something."""
-        self._attachments.send(self.machine.datagrams_to_send(now))
+        """Sends what the machines have to send, after they were told something."""
+        for station in self._stations:
+            self._flush(station, now)
+
+    def _flush(self, station: Station, now: float) -> None:
+        if datagrams := station.machine.datagrams_to_send(now):
+            station.send(datagrams)
 
     def _drain(self, now: float) -> bool:
         """Reads all sockets until they are empty, or enough is at hand; whether they are."""
-        batches: dict[int, list[Batch]] = {}
-        inlets: dict[int, set[Inlet]] = {}
+        read: dict[Station, _Read] = {}
         count = 0
         waiting = self._waiting(now)
         while waiting and count < _DRAIN:
             before = count
             for inlet in waiting:
+                station = self._owners[inlet]
+                if station not in read:
+                    read[station] = {}, {}
+                batches, inlets = read[station]
                 inlets.setdefault(inlet.channel.interface.index, set()).add(inlet)
                 for batch in self._read_from(inlet):
                     count += len(batch)
                     batches.setdefault(batch.interface.index, []).append(batch)
             # A socket that is readable and gives nothing has nothing to give for now.
             waiting = self._waiting(None) if count > before else []
-        unread = {inlet.channel.interface.index for inlet in waiting}
-        self._backlog = self._backlog + count if unread else 0
-        self._hand_over(batches, inlets, unread, now)
+        self._backlog = self._backlog + count if waiting else 0
+        for station, (batches, inlets) in read.items():
+            unread = {i.channel.interface.index for i in waiting if self._owners[i] is station}
+            taken = station.hand_over(batches, inlets, unread, self._rate, now)
+            self._received += taken[0]
+            self._bytes += taken[1]
+            self._drops += taken[2]
         if count >= _MEASURED and (took := self._clock() - now) > 0:
             self._rate = count / took
-        return not unread
+        return not waiting
 
     def _waiting(self, now: float | None) -> list[Inlet]:
         """The sockets that have something; with a time, wakes what else is waited for."""
@@ -277,85 +367,21 @@ class Driver(Generic[EventT]):
             log("driver", DEBUG, "%s: %s", shown(inlet.channel.interface.name), error)
             return []
 
-    def _hand_over(
-        self,
-        batches: dict[int, list[Batch]],
-        inlets: dict[int, set[Inlet]],
-        unread: set[int],
-        now: float,
-    ) -> None:
-        """Gives the machine what was read, interface by interface."""
-        attached = {one.interface.index for one in self._told}
-        for index in sorted(batches.keys() | inlets.keys()):
-            read = batches.get(index, [])
-            asked = inlets.get(index, set())
-            drops = sum(inlet.drops() for inlet in asked)
-            self._drops += drops
-            self._received += sum(map(len, read))
-            self._bytes += sum(batch.size for batch in read)
-            drops += self._unsaid.pop(index, 0)
-            datagrams: list[Datagram] = []
-            for batch in read:
-                datagrams += batch.datagrams()
-            # What was still queued when its interface went away says nothing any more.
-            if index not in attached or not (datagrams or drops):
-                continue
-            if len(asked) > 1:
-                datagrams.sort(key=_time_of)
-            interface = self._attachments.by_index[index].interface
-            drained = index not in unread
-            received = Received(interface, datagrams, drops, drained, self._rate)
-            if drops or is_wanted("driver", DEBUG):
-                self._receive_aloud(received, now)
-            else:
-                self.machine.receive_datagrams(received, now)
-
-    def _receive_aloud(self, received: Received, now: float) -> None:
-        """Hands it over, and logs what the machine rejects of it and what was lost before."""
-        name, drops = shown(received.interface.name), received.drops
-        before = Counter(self._rejected)
-        self.machine.receive_datagrams(received, now)
-        for reason, count in (Counter(self._rejected) - before).items():
-            log("driver", DEBUG, "%s: %s rejected (%s)", name, count, reason)
-        if drops:
-            # Once is a warning: under a flood there is one wake-up after the other.
-            level = DEBUG if received.interface.index in self._flooded else WARNING
-            self._flooded.add(received.interface.index)
-            log("driver", level, "%s: the receive buffer was full: %s lost", name, drops)
-
-    @property
-    def _rejected(self) -> Mapping[str, int]:
-        """How many datagrams the machine rejected, by reason, if it counts them."""
-        return getattr(self.machine, "rejected", {})
-
     def _follow(self, now: float) -> float:
         """Notices what changed about the interfaces, and tries again what failed.
 
         Returns the time, which goes on meanwhile.
         """
-        moments = (self._watcher.due(), self._attachments.retry)
+        moments = [door.retry for door in self._doors()]
+        moments.append(self._watcher.due())
         if all(moment is None or now < moment for moment in moments):
             return now
-        self._changes += log_notices("driver", self._attachments.keep_up(self._watcher, now))
-        return self._tell()
-
-    def _tell(self) -> float:
-        """Tells the machine which interfaces there are, if they aren't what it knows.
-
-        Returns when: to look at them takes milliseconds, which aren't the peers'.
-        """
-        replaced = self._attachments.replaced()
-        attached = self._attachments.attached
-        now = self._clock()
-        kept = tuple(one for one in attached if one.interface.index not in replaced)
-        for told in (kept, attached):
-            # An interface that was created again with the same index is another one: it is gone
-            # first.
-            if told != self._told:
-                self._told = told
-                self.machine.interfaces_changed(told, now)
-        for index in replaced.difference(self._attachments.by_index):
-            self._unsaid.pop(index, None)
+        news = news_of(self._watcher, now)
+        told = [n for station in self._stations for n in station.keep_up(news, now)]
+        # All machines have the same interfaces, mostly.
+        self._changes += log_notices("driver", list(dict.fromkeys(told)))
+        for station in self._stations:
+            now = station.tell(self._clock)
         return now
 
     # -- the end ------------------------------------------------------------------------------
@@ -394,7 +420,3 @@ def families_of(
             f"there is no IPv{only} group to meet at", f"name one, or leave out -{only}"
         )
     return (only,)
-
-
-def _time_of(datagram: Datagram) -> int:
-    return datagram.time_ns

@@ -15,22 +15,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from bcast.datagram import Datagram, Endpoint, Family, Interface
+from bcast.datagram import Datagram, Endpoint, Family, Group, Interface
 
-__all__ = ["Attached", "Machine", "Outgoing", "Received"]
+__all__ = ["Attached", "Door", "Doorway", "Machine", "Outgoing", "Received"]
 
 EventT_co = TypeVar("EventT_co", covariant=True)
+
+
+class Door(NamedTuple):
+    """A port by which datagrams come in and go out, on each interface; for who needs several.
+
+    ``port``: a port that others may share (unicast to it reaches one of them), or 0: one that
+    nobody else has, whatever its number. ``groups`` are joined there. ``sends``: whether anything
+    leaves from it. ``or_any``: where the port can't be had, any other will do.
+    """
+
+    port: int = 0
+    groups: tuple[Group, ...] = ()
+    sends: bool = True
+    or_any: bool = False
+
+
+class Doorway(NamedTuple):
+    """A door that is open on an interface: ``port`` is the number that it has there."""
+
+    door: int
+    family: Family
+    port: int
 
 
 class Attached(NamedTuple):
     """An interface that there are open sockets on, for the families named.
 
     ``capacity`` is how many replies of a common size (150 bytes) its receive buffer holds.
+    ``doorways``: for a machine that has doors, those that are open.
     """
 
     interface: Interface
     families: tuple[Family, ...]
     capacity: int
+    doorways: tuple[Doorway, ...] = ()
 
 
 class Received(NamedTuple):
@@ -51,11 +75,15 @@ class Received(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """A datagram to send from the own socket of an interface (given by its index)."""
+    """A datagram to send from the own socket of an interface (given by its index).
+
+    ``door``: for a machine that has doors, the `Door.port` of the one that it leaves by.
+    """
 
     payload: bytes
     interface: int
     destination: Endpoint
+    door: int = 0
 
 
 class Machine(Protocol[EventT_co]):

@@ -23,6 +23,7 @@ from bcast.channels import (
     granted_buffer,
     log_notices,
     log_selection,
+    news_of,
 )
 from bcast.counts import Counts, Statistics
 from bcast.datagram import Datagram, Family, Group, Interface
@@ -266,7 +267,8 @@ class Receiver:
                 else:
                     self._watcher.wake(now)
             batches = self._queues.drain(found)
-            self._changes += log_notices("receiver", self._channels.keep_up(self._watcher, now))
+            news = news_of(self._watcher, now)
+            self._changes += log_notices("receiver", self._channels.keep_up(news, now))
             if batches or self._changes or woken or (end is not None and now >= end):
                 return batches
 

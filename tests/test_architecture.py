@@ -34,7 +34,8 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
         (
             *("waiting", "counts", "queues", "channels", "results"),
             *("receiver", "legs", "outlets", "sender"),
-            *("attachments", "driver", "runners", "participant", "browser", "announcer"),
+            *("attachments", "stations", "driver", "runners"),
+            *("participant", "browser", "announcer"),
             "lans/",
         ),
     ),

@@ -432,7 +432,7 @@ def test_the_families_that_peers_can_meet_in() -> None:
         "bcast.driver.open_reader",
         "bcast.driver.select",
         "bcast.driver.Driver._register",
-        "bcast.driver.Driver._tell",
+        "bcast.stations.Station.tell",
         "bcast.attachments.open_sender",
         "bcast.attachments.drop_counter",
         "bcast.channels.open_receivers",

@@ -123,7 +123,7 @@ def test_a_full_buffer_is_one_warning(port: int, caplog: pytest.LogCaptureFixtur
     with Driver(Echo(), port=port, groups=Domain().groups, interfaces="lo") as driver:
         logged(caplog)
         for _ in range(2):
-            driver._receive_aloud(Received(loopback(), [], 3), 0.0)
+            driver._stations[0]._receive_aloud(Received(loopback(), [], 3), 0.0)
     full = "lo: the receive buffer was full: 3 lost"
     found = [one for one in logged(caplog) if "full" in one[2]]
     assert found == [("bcast.driver", WARNING, full), ("bcast.driver", DEBUG, full)]

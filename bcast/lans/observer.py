@@ -65,7 +65,7 @@ class Observer:
         # What goes to all comes back, and is noted then.
         asked = [
             Note(now, self._names.get(index, ""), Asked(payload, destination))
-            for payload, index, destination in outgoing
+            for payload, index, destination, _ in outgoing
             if not isinstance(decode(payload), Probe)
         ]
         if asked:

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 
 from bcast.datagram import Family, Group, Interface, IPAddress
 from bcast.errors import ArgumentError
-from bcast.sockets.plan import Bind, Create, Plan, Platform, Step, execute
+from bcast.sockets.plan import Bind, Create, Plan, Platform, SetOption, Step, execute
 
-__all__ = ["RECEIVE_BUFFER", "open_receivers", "open_sender", "platform"]
+__all__ = ["RECEIVE_BUFFER", "open_receivers", "open_sender", "open_shared", "platform"]
 
 #: Bytes of receive buffer that are asked for: 4 MiB hold some 5,000 datagrams of 200 bytes, the
 #: burst of replies that a large network answers a probe with.
@@ -136,6 +136,51 @@ def open_receivers(
             sockets.append(made)
         opened.pop_all()
     return sockets
+
+
+def open_shared(
+    interface: Interface,
+    family: Family,
+    *,
+    source: IPAddress,
+    port: int,
+    groups: tuple[Group, ...] = (),
+    ttl: int | None = None,
+    buffer: int = RECEIVE_BUFFER,
+    create: Create = socket.socket,
+) -> socket.socket:
+    """Opens a non-blocking UDP socket that receives on a port of ``interface``, and sends from it.
+
+    Others may share the port. It receives as the last socket of `open_receivers` does, and sends
+    as that of `open_sender`, except that the address it sends from is told with each datagram,
+    or is the interface's first where the system can't be told.
+
+    Raises `ArgumentError` for what is of another family, or for more groups than one socket
+    takes, `SocketError` or `PortTakenError` with nothing left open.
+    """
+    for address in (source, *(group.address for group in groups)):
+        if address.version != family:
+            raise ArgumentError(f"{address} is not an IPv{family} address")
+    size = platform.GROUPS_PER_SOCKET
+    if len(groups) > size:
+        raise ArgumentError(f"one socket can't join {len(groups)} groups", f"join at most {size}")
+    receives = platform.receiver_steps(
+        interface, family, port=port, groups=groups, share=True, buffer=buffer
+    )
+    sends = platform.sender_steps(
+        interface, family, source=source, source_port=port, ttl=ttl, loop=True, share=True
+    )
+    # Sharing and limiting come first and are the same; what only a sender needs goes before the
+    # port is bound.
+    known = {(step.level, step.number) for step in receives if isinstance(step, SetOption)}
+    more = [
+        step
+        for step in sends
+        if isinstance(step, SetOption) and (step.level, step.number) not in known
+    ]
+    bound = next(place for place, step in enumerate(receives) if isinstance(step, Bind))
+    steps = (*receives[:bound], *more, *receives[bound:])
+    return execute(Plan(interface, family, steps), create)
 
 
 def _to_group(step: Step, group: Group) -> Step:
