@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bcast.datagram import Datagram, Endpoint, Family, Group, Interface, IPAddress
 from bcast.errors import ArgumentError
-from bcast.machine import Machine
+from bcast.machine import Door, Machine
 from bcast.simnet.addressing import check_port, check_ttl, group_addresses, new_interface
 from bcast.simnet.faults import check_chance
 from bcast.simnet.flight import LARGEST_COST, Flight, Receiving
@@ -275,26 +275,30 @@ class Host:
         self,
         machine: Machine[EventT],
         *,
-        port: int,
+        port: int = 0,
         groups: Iterable[Group | IPAddress | str] = (),
+        doors: Iterable[Door] = (),
         ttl: int = 255,
         listens: bool = True,
     ) -> Process[EventT]:
         """Runs a machine on all links of the host, from now on.
 
         On each it shares ``port`` with others (unicast reaches the one that came last), is in
-        ``groups``, and sends from an own port. ``listens=False``: what goes to groups or by
-        broadcast doesn't reach it, which saves the work where nobody would care. ``ttl``: 0..255.
-        Raises `ArgumentError`.
+        ``groups``, and sends from an own port; or, instead of that, it has ``doors``.
+        ``listens=False``: what goes to groups or by broadcast doesn't reach it, which saves the
+        work where nobody would care. ``ttl``: 0..255. Raises `ArgumentError`.
         """
-        check_port(port)
         check_ttl(ttl)
+        given = tuple(doors)
+        if not given:
+            check_port(port)
+            joined = tuple(map(Group, group_addresses(groups)))
         process = Process(
             self._timeline,
             self,
             machine,
-            port=port,
-            groups=group_addresses(groups),
+            doors=given or (Door(port, joined, sends=False), Door()),
+            has_doors=bool(given),
             ttl=ttl,
             listens=listens,
         )

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bcast.datagram import Datagram, Endpoint, Family, IPAddress
-from bcast.machine import Attached, Machine, Outgoing, Received
+from bcast.machine import Attached, Door, Doorway, Machine, Outgoing, Received
 from bcast.simnet.flight import Flight, datagram_cost
 from bcast.simnet.timeline import Timeline
 from bcast.simnet.trace import Fate
@@ -93,30 +93,49 @@ class _Socket:
 class _Reader:
     """The sockets of one process on one link, and what waits in them, oldest first."""
 
-    __slots__ = ("attached", "drops", "link", "own", "process", "queue", "rate", "shared")
+    __slots__ = (
+        "attached",
+        "drops",
+        "heard",
+        "link",
+        "process",
+        "queue",
+        "rate",
+        "sockets",
+        "ways",
+    )
 
-    def __init__(self, process: Process[Any], link: Link, port: int) -> None:
+    def __init__(self, process: Process[Any], link: Link, doors: Iterable[Door]) -> None:
         self.process = process
         self.link = link
         self.queue: deque[tuple[_Socket, int, Datagram]] = deque()
         self.drops = 0
         self.rate = 0.0
-        # By family, as the number of the IP version.
-        self.shared: dict[int, _Socket] = {}
-        self.own: dict[int, tuple[_Socket, Endpoint]] = {}
-        for address in link.interface.addresses:
-            family = address.family
-            self.shared[family] = _Socket(self, port)
-            own = link.host.ephemeral_port()
-            self.own[family] = _Socket(self, own), Endpoint(address.address, own)
-        families = tuple(map(Family, self.own))
+        # Families are the numbers of their IP versions.
+        self.sockets: list[tuple[int, _Socket]] = []
+        #: Groups (None: the broadcast addresses) and the sockets that hear them.
+        self.heard: list[tuple[IPAddress | None, _Socket]] = []
+        #: What is sent from, by door and family.
+        self.ways: dict[tuple[int, int], tuple[_Socket, Endpoint]] = {}
+        doorways = []
+        for door in doors:
+            for address in link.interface.addresses:
+                family = address.family
+                port = door.port or link.host.ephemeral_port()
+                socket = _Socket(self, port)
+                self.sockets.append((family, socket))
+                if door.port:
+                    joined = [group.address for group in door.groups if group.family is family]
+                    self.heard += [(group, socket) for group in joined]
+                    if family is Family.IPV4:
+                        self.heard.append((None, socket))
+                if door.sends:
+                    self.ways[door.port, family] = socket, Endpoint(address.address, port)
+                doorways.append(Doorway(door.port, family, port))
+        families = tuple(dict.fromkeys(doorway.family for doorway in doorways))
         capacity = link.buffer // datagram_cost(_COMMON)
-        self.attached = Attached(link.interface, families, capacity)
-
-    def sockets(self) -> Iterable[tuple[int, _Socket]]:
-        yield from self.shared.items()
-        for family, (socket, _) in self.own.items():
-            yield family, socket
+        told = tuple(doorways) if process.has_doors else ()
+        self.attached = Attached(link.interface, families, capacity, told)
 
 
 class Process(Generic[EventT]):
@@ -132,8 +151,8 @@ class Process(Generic[EventT]):
         host: Host,
         machine: Machine[EventT],
         *,
-        port: int,
-        groups: tuple[IPAddress, ...],
+        doors: tuple[Door, ...],
+        has_doors: bool,
         ttl: int,
         listens: bool,
     ) -> None:
@@ -146,9 +165,10 @@ class Process(Generic[EventT]):
         self.is_reading = False
         self.busy_until = 0.0
         self.trace = timeline.trace
+        #: Whether the machine knows of its doors, and names them.
+        self.has_doors = has_doors
         self._timeline = timeline
-        self._port = port
-        self._groups = groups
+        self._doors = doors
         self._ttl = ttl
         self._listens = listens
         self._running = True
@@ -204,32 +224,24 @@ class Process(Generic[EventT]):
         self.call(self._tell_interfaces)
 
     def _open(self, link: Link) -> None:
-        self._readers[link.interface.index] = reader = _Reader(self, link, self._port)
-        for family, socket in reader.sockets():
+        self._readers[link.interface.index] = reader = _Reader(self, link, self._doors)
+        for family, socket in reader.sockets:
             link.bind(family, socket.port, socket)
         if self._listens:
-            for key, socket in self._heard(reader):
-                link.segment.join(link, socket, key, self._port)
+            for key, socket in reader.heard:
+                link.segment.join(link, socket, key, socket.port)
 
     def _close(self, link: Link) -> None:
         reader = self._readers.pop(link.interface.index, None)
         if reader is None:
             return
-        for family, socket in reader.sockets():
+        for family, socket in reader.sockets:
             socket.is_open = False
             link.unbind(family, socket.port, socket)
         if self._listens:
-            for key, socket in self._heard(reader):
-                link.segment.leave(link, socket, key, self._port)
+            for key, socket in reader.heard:
+                link.segment.leave(link, socket, key, socket.port)
         reader.queue.clear()
-
-    def _heard(self, reader: _Reader) -> Iterable[tuple[IPAddress | None, _Socket]]:
-        """The groups (None: the broadcast addresses) and the sockets that hear them."""
-        for group in self._groups:
-            if group.version in reader.shared:
-                yield group, reader.shared[group.version]
-        if 4 in reader.shared:
-            yield None, reader.shared[4]
 
     def _tell_interfaces(self, now: float) -> None:
         attached = [reader.attached for _, reader in sorted(self._readers.items())]
@@ -356,9 +368,8 @@ class Process(Generic[EventT]):
     def _send(self, outgoing: list[Outgoing]) -> None:
         if not self._running:
             return
-        for payload, index, destination in outgoing:
+        for payload, index, destination, door in outgoing:
             reader = self._readers.get(index)
-            version = destination.address.version
-            if reader is not None and version in reader.own:
-                source = reader.own[version][1]
-                reader.link.transmit(source, destination, payload, self._ttl)
+            way = None if reader is None else reader.ways.get((door, destination.address.version))
+            if reader is not None and way is not None:
+                reader.link.transmit(way[1], destination, payload, self._ttl)
