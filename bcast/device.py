@@ -56,11 +56,13 @@ class Device(Value):
 
 
 class Cause(enum.StrEnum):
-    """Why a device was removed: it said so, it fell silent, or its last interface went away."""
+    """Why a device was removed: it said so, it fell silent, its last interface went away, or it
+    turned out to be the same as another one, which shows it from then on."""
 
     GOODBYE = "goodbye"
     SILENCE = "silence"
     PATH = "path"
+    MERGED = "merged"
 
 
 class Added(Value):

@@ -28,7 +28,7 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
         ("destinations", "wire/", "domain", "accessory/"),
         *(("payload",), ("networks",), ("matching",)),
     ),
-    3: (("discovery/",),),
+    3: (("discovery/", "foreign/"),),
     4: (("interfaces/",), ("sockets/",), ("capture/",), ("simnet/",), ("lab/",)),
     5: (
         (
