@@ -16,6 +16,7 @@ __all__ = [
     "ALL_NODES",
     "DEFAULT_GROUPS",
     "DEFAULT_PORT",
+    "NATIVE",
     "Destination",
     "Target",
     "check_family",
@@ -32,6 +33,9 @@ DEFAULT_GROUPS = (
     Group(IPv4Address("239.255.110.72")),
     Group(IPv6Address("ff12::fd99:4222")),
 )
+
+#: What that protocol is called among the others.
+NATIVE = "bcast"
 
 #: The limited broadcast address (RFC 919, section 7).
 ALL_HOSTS = IPv4Address("255.255.255.255")

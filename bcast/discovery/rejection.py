@@ -26,6 +26,8 @@ class Rejection(enum.StrEnum):
     INTERFACE = "interface"
     #: There is a keyring, and no key of it made the tag.
     KEY = "key"
+    #: It is no message of the protocols that are spoken there.
+    MISFIT = "misfit"
     #: What is meant for one peer went to a group, or to a broadcast address.
     NOT_UNICAST = "not-unicast"
     #: It came from no host on the link.
