@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         SocketError,
         TooLargeError,
     )
+    from bcast.impersonator import Impersonator
     from bcast.interfaces import (
         InterfaceAdded,
         InterfaceChange,
@@ -89,6 +90,7 @@ __all__ = [
     "Failed",
     "Family",
     "Group",
+    "Impersonator",
     "Interface",
     "InterfaceAdded",
     "InterfaceChange",
@@ -176,6 +178,7 @@ _MODULES = {
     "PortTakenError": "errors",
     "SocketError": "errors",
     "TooLargeError": "errors",
+    "Impersonator": "impersonator",
     "InterfaceAdded": "interfaces",
     "InterfaceChange": "interfaces",
     "InterfaceChanged": "interfaces",

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from random import SystemRandom
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from bcast.datagram import Family, Group, Interface
-from bcast.destinations import DEFAULT_PORT
-from bcast.device import Added, Device, DeviceEvent
+from bcast.destinations import DEFAULT_PORT, check_family
+from bcast.device import Added, Cause, Device, DeviceEvent, Removed
 from bcast.discovery.prober import DEFAULT_MAX_PEERS, Prober, SearchStatistics
 from bcast.discovery.search import Opening
 from bcast.driver import Driver
@@ -21,11 +22,14 @@ from bcast.messages import check_type
 from bcast.participant import Participant, domain_of
 from bcast.wire.keys import Keyring
 
+if TYPE_CHECKING:
+    from bcast.sweep import Protocols, Sweep
+
 __all__ = ["Browser", "discover", "discover_async"]
 
 
 class Browser(Participant[DeviceEvent]):
-    """Finds native peers, and keeps looking after them, while a ``with`` block lasts::
+    """Finds devices, and keeps looking after them, while a ``with`` block lasts::
 
         async with bcast.Browser("_lamp") as browser:
             async for event in browser:
@@ -35,6 +39,11 @@ class Browser(Participant[DeviceEvent]):
     `Removed`; see `Participant` for when it ends.
 
     ``types``: one service type or several; only devices of these. None at all means any.
+    ``protocols``: what else than native peers is found: names of protocols or files that describe
+    them (``"./mine.toml"``), ``"all"`` for every protocol that is known; ``"bcast"`` among several
+    means native peers too. None: native peers only. Other protocols have no types.
+    ``merge``: a device that speaks several protocols is one; False tells each by itself.
+
     ``interfaces`` and ``exclude`` are selection expressions, one or several; None means the
     usable interfaces. ``family`` limits to IPv4 or IPv6. ``realm``, ``keyring``, ``port``,
     ``groups`` (text or `Group`, at most one of a family) and ``broadcast`` say where and with
@@ -51,6 +60,8 @@ class Browser(Participant[DeviceEvent]):
         self,
         types: str | Iterable[str] = (),
         *,
+        protocols: Protocols | None = None,
+        merge: bool = True,
         interfaces: str | Iterable[str] | None = None,
         exclude: str | Iterable[str] | None = None,
         family: Family | int | None = None,
@@ -67,7 +78,7 @@ class Browser(Participant[DeviceEvent]):
         list_interfaces: Callable[[], tuple[Interface, ...]] = list_interfaces,
     ) -> None:
         domain = domain_of(realm, keyring, port, groups, broadcast)
-        self._prober = Prober(
+        prober = Prober(
             random=SystemRandom(),
             domain=domain,
             types=_checked((types,) if isinstance(types, str) else types),
@@ -76,30 +87,34 @@ class Browser(Participant[DeviceEvent]):
             all_paths=all_paths,
             max_peers=max_peers,
         )
+        native, sweep = _sweep(prober, protocols, family, merge=merge, watch=watch)
+        self._finder = prober if sweep is None else sweep
         super().__init__(
-            self._prober,
+            native,
             domain=domain,
             interfaces=interfaces,
             exclude=exclude,
             family=family,
             timeout=timeout,
             list_interfaces=list_interfaces,
+            source=self._finder,
+            begin=None if sweep is None else sweep.advance_fully,
         )
 
     @property
     def devices(self) -> tuple[Device, ...]:
         """All that are there, as they are known now."""
-        return self._look(lambda: self._prober.devices)
+        return self._look(lambda: self._finder.devices)
 
     @property
     def quiet(self) -> bool:
         """Whether it looks as if all were found: three rounds without anybody new everywhere."""
-        return self._look(lambda: self._prober.quiet)
+        return self._look(lambda: self._finder.quiet)
 
     @property
     def statistics(self) -> SearchStatistics:
         """Counts so far; stays readable afterwards."""
-        return self._look(lambda: self._prober.statistics)
+        return self._look(lambda: self._finder.statistics)
 
 
 def discover(
@@ -107,6 +122,8 @@ def discover(
     timeout: float = 2.0,
     expect: int | None = None,
     until_quiet: bool = False,
+    protocols: Protocols | None = None,
+    merge: bool = True,
     interfaces: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
     family: Family | int | None = None,
@@ -136,10 +153,12 @@ def discover(
         opening=_opening(opening),
         watch=False,
     )
+    native, sweep = _sweep(prober, protocols, family, merge=merge, watch=False)
+    finder = prober if sweep is None else sweep
     end = clock() + timeout
     found = 0
     with Driver(
-        prober,
+        native,
         port=domain.port,
         groups=domain.groups,
         broadcast=domain.broadcast,
@@ -149,13 +168,43 @@ def discover(
         clock=clock,
         list_interfaces=list_interfaces,
     ) as driver:
+        if sweep is not None:
+            sweep.advance_fully(driver)
         while (left := end - clock()) > 0:
             driver.wait(left)
-            while (event := prober.next_event()) is not None:
-                found += isinstance(event, Added)
-            if (expect is not None and found >= expect) or (until_quiet and prober.quiet):
+            while (event := finder.next_event()) is not None:
+                found += _counts(event)
+            if (expect is not None and found >= expect) or (until_quiet and finder.quiet):
                 break
-    return prober.devices
+    return finder.devices
+
+
+def _counts(event: DeviceEvent) -> int:
+    """What an event adds to the devices that there are."""
+    return isinstance(event, Added) - (isinstance(event, Removed) and event.cause is Cause.MERGED)
+
+
+def _sweep(
+    prober: Prober,
+    protocols: Protocols | None,
+    family: Family | int | None,
+    *,
+    merge: bool,
+    watch: bool,
+) -> tuple[Prober | None, Sweep | None]:
+    """The prober, if native peers are searched for, and a sweep if anything else is."""
+    if protocols is None:
+        return prober, None
+    from bcast.sweep import Sweep, choose
+
+    only = check_family(family)
+    is_native, others = choose(protocols, only)
+    if others and prober.types:
+        raise ArgumentError("only native peers have types", 'leave them out, or use "bcast" alone')
+    native = prober if is_native else None
+    if not others:
+        return native, None
+    return native, Sweep(native, others, merge=merge, watch=watch, only=only)
 
 
 async def discover_async(
@@ -163,6 +212,8 @@ async def discover_async(
     timeout: float = 2.0,
     expect: int | None = None,
     until_quiet: bool = False,
+    protocols: Protocols | None = None,
+    merge: bool = True,
     interfaces: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
     family: Family | int | None = None,
@@ -180,6 +231,8 @@ async def discover_async(
     async with Browser(
         types,
         watch=False,
+        protocols=protocols,
+        merge=merge,
         interfaces=interfaces,
         exclude=exclude,
         family=family,
@@ -194,8 +247,8 @@ async def discover_async(
 
         def enough() -> bool:
             nonlocal found
-            while (event := browser._prober.next_event()) is not None:
-                found += isinstance(event, Added)
+            while (event := browser._finder.next_event()) is not None:
+                found += _counts(event)
             return (expect is not None and found >= expect) or (until_quiet and browser.quiet)
 
         await browser._wait_async(lambda: browser._look(enough), timeout)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from bcast.channels import InterfaceState, Notice
 from bcast.datagram import Family, Group, Interface
@@ -28,10 +28,17 @@ if TYPE_CHECKING:
     from bcast.machine import Machine
     from bcast.wire.keys import Keyring
 
-__all__ = ["Participant", "domain_of"]
+__all__ = ["Participant", "Source", "domain_of"]
 
 EventT = TypeVar("EventT")
+EventT_co = TypeVar("EventT_co", covariant=True)
 ResultT = TypeVar("ResultT")
+
+
+class Source(Protocol[EventT_co]):
+    """What has events: a machine, or what puts together those of several."""
+
+    def next_event(self) -> EventT_co | None: ...
 
 
 class Participant(Generic[EventT]):
@@ -43,11 +50,14 @@ class Participant(Generic[EventT]):
 
     One that is left open ends when nothing refers to it any more, or with the interpreter, without
     a word. A process that was forked meanwhile has to open one of its own.
+
+    ``source``: what the events are taken from, where that isn't the machine. ``begin`` adds other
+    machines to the driver.
     """
 
     def __init__(
         self,
-        machine: Machine[EventT],
+        machine: Machine[EventT] | None,
         *,
         domain: Domain,
         interfaces: str | Iterable[str] | None,
@@ -55,14 +65,19 @@ class Participant(Generic[EventT]):
         family: Family | int | None,
         timeout: float | None,
         list_interfaces: Callable[[], tuple[Interface, ...]] = list_interfaces,
+        source: Source[EventT] | None = None,
+        begin: Callable[[Driver[EventT]], None] | None = None,
     ) -> None:
         self.timeout = timeout
-        families_of(domain.groups, domain.broadcast, family)
-        self._machine = machine
+        if machine is not None:
+            families_of(domain.groups, domain.broadcast, family)
+        told = source or machine
+        assert told is not None
+        self._source: Source[EventT] = told
         include, without = listed(interfaces), listed(exclude)
 
         def open_driver(clock: Callable[[], float]) -> Driver[EventT]:
-            return Driver(
+            driver = Driver(
                 machine,
                 port=domain.port,
                 groups=domain.groups,
@@ -73,6 +88,13 @@ class Participant(Generic[EventT]):
                 clock=clock,
                 list_interfaces=list_interfaces,
             )
+            if begin is not None:
+                try:
+                    begin(driver)
+                except BaseException:
+                    driver.close()
+                    raise
+            return driver
 
         self._open_driver = open_driver
         self._driver: Driver[EventT] | None = None
@@ -190,7 +212,7 @@ class Participant(Generic[EventT]):
         found: list[EventT] = []
 
         def take() -> bool:
-            event = self._machine.next_event()
+            event = self._source.next_event()
             if event is not None:
                 found.append(event)
             return event is not None
@@ -249,7 +271,7 @@ class Participant(Generic[EventT]):
         found: list[EventT] = []
 
         def take() -> bool:
-            event = self._look(self._machine.next_event)
+            event = self._look(self._source.next_event)
             if event is not None:
                 found.append(event)
             return event is not None

@@ -34,8 +34,8 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
         (
             *("waiting", "counts", "queues", "channels", "results"),
             *("receiver", "legs", "outlets", "sender"),
-            *("attachments", "stations", "driver", "runners"),
-            *("participant", "browser", "announcer"),
+            *("attachments", "stations", "driver", "sweep", "runners"),
+            *("participant", "browser", "announcer", "impersonator"),
             "lans/",
         ),
     ),
