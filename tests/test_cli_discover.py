@@ -74,10 +74,10 @@ def names(devices: list[dict[str, Any]]) -> list[str]:
 def test_each_device_has_a_row(lan: Lan, lamp: Running, plug: Running) -> None:
     done = run_bcast(lan.a, "discover", "--expect", "2", "-v")
     heading, *rows = done.stdout.splitlines()
-    assert heading.split() == ["NAME", "TYPE", "ADDRESS", "INTERFACES", "LATENCY"]
-    assert re.fullmatch(r"lamp-1 +_lamp +10\.9\.1\.2:80( \+\d)? +eth0 +\d+\.\d ms", rows[0])
+    assert heading.split() == ["NAME", "TYPE", "ADDRESS", "INTERFACES", "LATENCY", "PROTOCOLS"]
+    assert re.fullmatch(r"lamp-1 +_lamp +10\.9\.1\.2:80( \+\d)? +eth0 +\d+\.\d ms +bcast", rows[0])
     assert re.fullmatch(r"    id [0-9a-f]{32}  fw=1\.4  room=hall", rows[1])
-    assert re.fullmatch(r"plug +_plug +10\.9\.2\.2:80( \+\d)? +eth1 +\d+\.\d ms", rows[2])
+    assert re.fullmatch(r"plug +_plug +10\.9\.2\.2:80( \+\d)? +eth1 +\d+\.\d ms +bcast", rows[2])
     first, skipped, summary = done.stderr.splitlines()
     assert first == "searching for 2 s on eth0, eth1; Ctrl-C ends"
     assert skipped == "skipped lo: loopback"

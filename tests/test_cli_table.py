@@ -78,7 +78,7 @@ def test_a_row_has_all_that_there_is() -> None:
     with screen.table:
         heading, row, status = screen.at(0.0, LAMP, events=(Added(LAMP),))
         assert heading.split() == [
-            "NAME", "TYPE", "ADDRESS", "INTERFACES", "LATENCY", "AGE", "STATE",
+            "NAME", "TYPE", "ADDRESS", "INTERFACES", "LATENCY", "PROTOCOLS", "AGE", "STATE",
         ]  # fmt: skip
         assert row.split() == [
             "lamp",
@@ -87,6 +87,7 @@ def test_a_row_has_all_that_there_is() -> None:
             "eth0",
             "2.0",
             "ms",
+            "bcast",
             "0",
             "s",
             "here",
@@ -316,7 +317,7 @@ def test_watch_on_a_terminal(host: Host, lamp: Running) -> None:
     assert "Ctrl-C ends" in table
     # The table as it was last, then the summary.
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", end)
-    assert re.search(r"lamp-1 +_lamp +127\.0\.0\.1:80 +lo +\d+\.\d ms +\d+ s +here", plain)
+    assert re.search(r"lamp-1 +_lamp +127\.0\.0\.1:80 +lo +\d+\.\d ms +bcast +\d+ s +here", plain)
     assert re.search(r"^1 there now \(1 added", plain, re.M)
 
 
@@ -334,7 +335,7 @@ def test_discover_on_a_terminal_leaves_plain_rows(host: Host, lamp: Running) -> 
     table, _, end = seen.rpartition("\x1b[?25h")
     assert "STATE" in table
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", end)
-    assert re.search(r"NAME +TYPE +ADDRESS +INTERFACES +LATENCY\nlamp-1 ", plain)
+    assert re.search(r"NAME +TYPE +ADDRESS +INTERFACES +LATENCY +PROTOCOLS\nlamp-1 ", plain)
     assert "STATE" not in plain
 
 

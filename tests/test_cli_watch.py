@@ -47,7 +47,7 @@ def test_devices_come_and_go(lan: Lan) -> None:
             line = watching.wait_for("added", timeout=20)
             assert re.fullmatch(
                 r"\d\d:\d\d:\d\d\.\d{3}  added +lamp-1  _lamp  10\.9\.1\.2:80( \+\d)?  eth0"
-                r"  (\d+\.\d ms|-)",
+                r"  (\d+\.\d ms|-)  bcast",
                 line,
             )
         line = watching.wait_for("removed", timeout=20)

@@ -46,21 +46,21 @@ EVIL = "\x1b[2J\u202eevil\n\x9b"
 
 
 def test_a_row_says_where_to_reach_it() -> None:
-    assert cells_of(LAMP) == ("lamp-1", "_lamp", "10.9.1.7:80 +2", "eth0,eth1", "0.4 ms")
+    assert cells_of(LAMP) == ("lamp-1", "_lamp", "10.9.1.7:80 +2", "eth0,eth1", "0.4 ms", "bcast")
     only6 = Device(ID, "a", "_b", 80, {}, SEEN[2:])
-    assert cells_of(only6)[2:] == ("[fe80::7%eth1]:80", "eth1", "0.4 ms")
+    assert cells_of(only6)[2:] == ("[fe80::7%eth1]:80", "eth1", "0.4 ms", "bcast")
     # Without a port there is none to show, and nobody was asked for a latency.
     unasked = Device(ID, "a", "_b", 0, {}, SEEN[1:2])
-    assert cells_of(unasked)[2:] == ("10.9.2.7", "eth1", "-")
-    assert cells_of(Device(ID, "a", "_b", 0))[2:] == ("-", "-", "-")
+    assert cells_of(unasked)[2:] == ("10.9.2.7", "eth1", "-", "bcast")
+    assert cells_of(Device(ID, "a", "_b", 0))[2:] == ("-", "-", "-", "bcast")
 
 
 def test_a_table_has_columns() -> None:
     plug = Device(ID, "plug", "_plug", 0, {}, SEEN[:1])
     assert table_lines([LAMP, plug]) == [
-        "NAME    TYPE   ADDRESS         INTERFACES  LATENCY",
-        "lamp-1  _lamp  10.9.1.7:80 +2  eth0,eth1   0.4 ms",
-        "plug    _plug  10.9.1.7        eth0        1.2 ms",
+        "NAME    TYPE   ADDRESS         INTERFACES  LATENCY  PROTOCOLS",
+        "lamp-1  _lamp  10.9.1.7:80 +2  eth0,eth1   0.4 ms   bcast",
+        "plug    _plug  10.9.1.7        eth0        1.2 ms   bcast",
     ]
     assert table_lines([LAMP], details=True)[2:] == [f"    id {ID}  fw=1.4"]
     assert table_lines([]) == ["  ".join(HEADINGS)]
@@ -133,7 +133,7 @@ def test_events(event: DeviceEvent, name: str, more: dict[str, object], ending: 
     assert list(told)[:2] == ["event", "time"]
     line = event_line(event, NOON)
     assert line.split()[1:4] == [name, "lamp-1", "_lamp"]
-    assert line.endswith(f"  ({ending})" if ending else "0.4 ms")
+    assert line.endswith(f"  ({ending})" if ending else "0.4 ms  bcast")
 
 
 @given(st.lists(devices(), max_size=5), st.booleans())

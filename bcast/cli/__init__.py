@@ -33,7 +33,7 @@ _OUTPUT_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _COMMANDS = (
     *("interfaces", "send", "listen", "discover", "watch", "announce"),
-    *("protocols", "diff", "lab", "demo"),
+    *("impersonate", "protocols", "diff", "lab", "demo"),
 )
 
 

@@ -40,8 +40,8 @@ __all__ = [
 ]
 
 #: What is shown of a device.
-HEADINGS = ("NAME", "TYPE", "ADDRESS", "INTERFACES", "LATENCY")
-Cells = tuple[str, str, str, str, str]
+HEADINGS = ("NAME", "TYPE", "ADDRESS", "INTERFACES", "LATENCY", "PROTOCOLS")
+Cells = tuple[str, str, str, str, str, str]
 
 _NAMES: dict[type, str] = {
     Added: "added",
@@ -66,11 +66,13 @@ def cells_of(device: Device) -> Cells:
         where += f" +{len(addresses) - 1}"
     interfaces = ",".join(dict.fromkeys(one.interface for one in sightings)) or "-"
     return (
-        sanitize(device.name),
-        sanitize(device.type),
+        # Not every accessory has a name; what it is known by does as well.
+        sanitize(device.name or device.id),
+        sanitize(device.type) or "-",
         where,
         sanitize(interfaces),
         _latency(device),
+        sanitize(",".join(device.protocols)),
     )
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import ExitStack
-from random import SystemRandom
 from time import time_ns
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +23,8 @@ from bcast.cli.options import (
     IPv6Only,
     Json,
     KeyFile,
+    NoMerge,
+    Protocols,
     Quiet,
     Realm,
     Verbose,
@@ -32,10 +33,10 @@ from bcast.cli.options import (
     keyring_of,
 )
 from bcast.cli.output import Output
+from bcast.cli.searching import Search
 from bcast.cli.show import sanitize
 from bcast.cli.timeline import Timeline
 from bcast.device import Device, DeviceEvent, Removed
-from bcast.discovery.prober import Prober
 from bcast.domain import Domain
 from bcast.errors import ArgumentError
 from bcast.matching import Matcher
@@ -66,6 +67,7 @@ _PACE = 0.25
     "\n\nbcast discover _lamp --expect 3 --timeout 10"
     "\n\nbcast discover --match 'name=lamp-*' --match fw=1.4 --json"
     "\n\nbcast discover --match name=lamp-1 --gone --timeout 120"
+    "\n\nbcast discover --protocol kasa --protocol ./mine.toml"
 )
 def discover(
     types: Annotated[
@@ -102,6 +104,8 @@ def discover(
             " silent beats).",
         ),
     ] = False,
+    protocol: Protocols = None,
+    no_merge: NoMerge = False,
     realm: Realm = "",
     key_file: KeyFile = None,
     interface: Interfaces = None,
@@ -112,7 +116,10 @@ def discover(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Search for devices, and show each with its addresses."""
+    """Search for devices by all protocols, and show each with its addresses.
+
+    With a TYPE, a realm or keys only native peers (protocol bcast) are searched for.
+    """
     family = family_of(four, six)
     check_seconds(timeout, "--timeout")
     if expect is not None and expect < 1:
@@ -123,13 +130,16 @@ def discover(
     matches = Matcher(match or ())
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
     domain = Domain(realm, keyring=keyring_of(key_file, output.remark))
-    prober = Prober(random=SystemRandom(), domain=domain, types=wanted, watch=gone, all_paths=True)
-    search = _Search(output, prober, matches, expect, gone)
+    by = Search(
+        output, protocol or (), wanted, domain, watch=gone, merge=not no_merge, only=family
+    )
+    search = _Search(output, by, matches, expect, gone)
     expecting = gone or expect is not None
     with interruptible() as stopped, ExitStack() as opened:
         table = opened.enter_context(_table()) if output.is_live() else None
-        with driving(stopped, prober, domain, interface, exclude, family) as driver:
+        with driving(stopped, by.prober, domain, interface, exclude, family) as driver:
             begin(output, driver, f"searching for {timeout:g} s")
+            by.begin(driver)
             search.run(driver, stopped, timeout, table)
             opened.close()
             devices = search.devices
@@ -155,10 +165,10 @@ class _Search:
     """One search: what matches, when it is over, and what is said at the end."""
 
     def __init__(
-        self, output: Output, prober: Prober, matches: Matcher, expect: int | None, gone: bool
+        self, output: Output, search: Search, matches: Matcher, expect: int | None, gone: bool
     ) -> None:
         self._output = output
-        self._prober = prober
+        self._search = search
         self._matches = matches
         self._expect = expect
         self._gone = gone
@@ -170,7 +180,7 @@ class _Search:
     @property
     def devices(self) -> list[Device]:
         """All that match."""
-        return in_order(filter(self._matches, self._prober.devices))
+        return in_order(filter(self._matches, self._search.source.devices))
 
     def run(
         self,
@@ -184,14 +194,17 @@ class _Search:
         if self._gone:
             self._sure = driver.now() + _SURE
             pace = pace or _SURE
-        for now in turns(self._output, driver, stopped, timeout=timeout, pace=pace):
-            while (event := self._prober.next_event()) is not None:
+        for now in turns(
+            self._output, driver, stopped, timeout=timeout, pace=pace, due=self._search.due
+        ):
+            while (event := self._search.source.next_event()) is not None:
                 if self._note(event) and table is not None:
                     table.note(event, now)
             if table is not None:
                 table.show(lambda: self.devices, self._status, now)
             if self._is_over(now):
                 return
+            self._search.advance(driver)
 
     def _note(self, event: DeviceEvent) -> bool:
         """Takes an event in; returns whether the device matches or did."""
@@ -208,11 +221,11 @@ class _Search:
     def _is_over(self, now: float) -> bool:
         if self._gone:
             # Nobody is gone before all were asked who is there, and had time to answer.
-            return not self._there and now >= self._sure and self._prober.quiet
+            return not self._there and now >= self._sure and self._search.source.quiet
         return self._expect is not None and len(self._there) >= self._expect
 
     def _status(self) -> str:
-        probes = self._prober.statistics.probes
+        probes = self._search.source.statistics.probes
         return f"{len(self._there)} found with {probes} probes; Ctrl-C ends"
 
     def show(self, devices: list[Device]) -> None:
@@ -234,8 +247,8 @@ class _Search:
             self._output.remark(line)
 
     def summarise(self, devices: list[Device], driver: "Driver[Any]") -> None:
-        statistics, traffic = self._prober.statistics, driver.traffic
-        there = len(self._prober.devices)
+        statistics, traffic = self._search.source.statistics, driver.traffic
+        there = len(self._search.source.devices)
         others = there - len(devices)
         event = {
             "event": "summary",

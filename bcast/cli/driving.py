@@ -6,7 +6,7 @@ timers and signals, and no thread has to be started before the first datagram le
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,13 +32,16 @@ _FIRST = 0.005
 @contextmanager
 def driving(
     stopped: Stopped,
-    machine: Machine[EventT],
+    machine: Machine[EventT] | None,
     domain: Domain,
     interfaces: Sequence[str] | None,
     exclude: Sequence[str] | None,
     family: Family | None,
 ) -> Iterator[Driver[EventT]]:
-    """The machine on the selected interfaces; a signal is something that it wakes up for."""
+    """The machine on the selected interfaces; a signal is something that it wakes up for.
+
+    None: all that there are will be added.
+    """
     with Driver(
         machine,
         port=domain.port,
@@ -57,7 +60,9 @@ def begin(output: Output, driver: Driver[EventT], doing: str) -> None:
     end = driver.now() + _FIRST
     while (left := end - driver.now()) > 0:
         driver.wait(left)
-    names = ", ".join(state.interface.name for state in driver.states)
+    states = driver.states
+    there = [one.interface for one in states] if states else driver.selection.chosen
+    names = ", ".join(interface.name for interface in there)
     output.remark(f"{doing} on {names}; Ctrl-C ends")
     if output.as_json:
         for chosen in driver.selection.chosen:
@@ -75,11 +80,12 @@ def turns(
     timeout: float | None = None,
     pace: float | None = None,
     attentive: bool = True,
+    due: Callable[[], float | None] = lambda: None,
 ) -> Iterator[float]:
     """The time, at once and after each thing that happens, until stopped or ``timeout`` seconds.
 
-    At least every ``pace`` seconds. ``attentive``: raises BrokenPipeError when nobody reads the
-    results any more, which takes a look a second.
+    At least every ``pace`` seconds, and at ``due()``. ``attentive``: raises BrokenPipeError when
+    nobody reads the results any more, which takes a look a second.
     """
     now = driver.now()
     end = None if timeout is None else now + timeout
@@ -92,8 +98,8 @@ def turns(
         now = driver.now()
         if end is not None and now >= end:
             return
-        moments = [end, look if watched else None, None if pace is None else now + pace]
-        left = [moment - now for moment in moments if moment is not None]
+        moments = [end, look if watched else None, None if pace is None else now + pace, due()]
+        left = [max(0.0, moment - now) for moment in moments if moment is not None]
         driver.wait(min(left, default=None))
         _tell_changes(output, driver)
         now = driver.now()

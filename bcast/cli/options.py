@@ -18,7 +18,9 @@ __all__ = [
     "Interfaces",
     "Json",
     "KeyFile",
+    "NoMerge",
     "Port",
+    "Protocols",
     "Quiet",
     "Realm",
     "Verbose",
@@ -68,6 +70,19 @@ KeyFile = Annotated[
         help="The keys that peers share.",
         show_default=False,
     ),
+]
+Protocols = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--protocol",
+        metavar="NAME",
+        help="Only by this protocol, or that of ./FILE.toml; repeatable. See bcast protocols.",
+        show_default=False,
+    ),
+]
+NoMerge = Annotated[
+    bool,
+    typer.Option("--no-merge", help="A row for each protocol, even of one device."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON Lines on standard output.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Results only.")]

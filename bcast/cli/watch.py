@@ -2,7 +2,6 @@
 
 from collections import Counter
 from contextlib import ExitStack
-from random import SystemRandom
 from time import time_ns
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +23,8 @@ from bcast.cli.options import (
     IPv6Only,
     Json,
     KeyFile,
+    NoMerge,
+    Protocols,
     Quiet,
     Realm,
     Verbose,
@@ -32,7 +33,7 @@ from bcast.cli.options import (
     keyring_of,
 )
 from bcast.cli.output import Output
-from bcast.discovery.prober import Prober
+from bcast.cli.searching import Search, Source
 from bcast.domain import Domain
 from bcast.messages import check_type
 
@@ -64,6 +65,8 @@ def watch(
             "-t", "--timeout", metavar="S", help="End after S seconds.", show_default=False
         ),
     ] = None,
+    protocol: Protocols = None,
+    no_merge: NoMerge = False,
     realm: Realm = "",
     key_file: KeyFile = None,
     interface: Interfaces = None,
@@ -74,13 +77,18 @@ def watch(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Search for devices, and show how they come, change, fall silent and go."""
+    """Search for devices, and show how they come, change, fall silent and go.
+
+    With a TYPE, a realm or keys only native peers (protocol bcast) are searched for.
+    """
     family = family_of(four, six)
     check_seconds(timeout, "--timeout")
     wanted = tuple(check_type(type) for type in types or ())
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
     domain = Domain(realm, keyring=keyring_of(key_file, output.remark))
-    prober = Prober(random=SystemRandom(), domain=domain, types=wanted, all_paths=True)
+    search = Search(
+        output, protocol or (), wanted, domain, watch=True, merge=not no_merge, only=family
+    )
     counts: Counter[str] = Counter()
     with interruptible() as stopped, ExitStack() as opened:
         table = None
@@ -88,11 +96,17 @@ def watch(
             from bcast.cli.table import LiveTable
 
             table = opened.enter_context(LiveTable(stays=True))
-        with driving(stopped, prober, domain, interface, exclude, family) as driver:
+        with driving(stopped, search.prober, domain, interface, exclude, family) as driver:
             begin(output, driver, "watching")
+            search.begin(driver)
             pace = None if table is None else _PACE
-            for now in turns(output, driver, stopped, timeout=timeout, pace=pace):
-                while (event := prober.next_event()) is not None:
+            for now in turns(
+                *(output, driver, stopped),
+                timeout=timeout,
+                pace=pace,
+                due=search.due,
+            ):
+                while (event := search.source.next_event()) is not None:
                     counts[event_name(event)] += 1
                     if table is None:
                         at = time_ns()
@@ -100,23 +114,24 @@ def watch(
                     else:
                         table.note(event, now)
                 if table is not None:
-                    table.show(lambda: prober.devices, lambda: _status(prober), now)
+                    table.show(lambda: search.source.devices, lambda: _status(search.source), now)
+                search.advance(driver)
             opened.close()
             with stopped.breaking():
-                _summarise(output, prober, driver, counts)
+                _summarise(output, search.source, driver, counts)
 
 
-def _status(prober: Prober) -> str:
-    told = prober.statistics
-    return f"{len(prober.devices)} there; {told.probes} probes; Ctrl-C ends"
+def _status(source: Source) -> str:
+    told = source.statistics
+    return f"{len(source.devices)} there; {told.probes} probes; Ctrl-C ends"
 
 
 def _summarise(
-    output: Output, prober: Prober, driver: "Driver[Any]", counts: Counter[str]
+    output: Output, source: Source, driver: "Driver[Any]", counts: Counter[str]
 ) -> None:
     """What is there now, what happened, and how well it could be heard."""
-    statistics, traffic = prober.statistics, driver.traffic
-    there = len(prober.devices)
+    statistics, traffic = source.statistics, driver.traffic
+    there = len(source.devices)
     names = ("added", "changed", "suspect", "restarted", "removed")
     event = {
         "event": "summary",
