@@ -290,7 +290,10 @@ def test_an_ssdp_reply() -> None:
         b"LOCATION: http://192.168.1.20:8080/description.xml\r\n"
         b"\r\n"
     )
-    assert TextFormat().datagram(datagram(reply)) == (
+    told = TextFormat().datagram(datagram(reply))
+    assert "ssdp reply found  " in told
+    assert "  id=2fac1234-31f8-11b4-a222-08002b34c003" in told
+    assert TextFormat("text").datagram(datagram(reply)) == (
         HEAD.format(len(reply)) + "\n"
         "    HTTP/1.1 200 OK\n"
         "    CACHE-CONTROL: max-age=1800\n"

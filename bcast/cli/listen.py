@@ -27,10 +27,11 @@ from bcast.cli.options import (
 from bcast.cli.output import LOOK, Output, interface_object, rejections
 from bcast.cli.show import JsonFormat, TextFormat
 from bcast.datagram import Group
-from bcast.destinations import DEFAULT_PORT, parse_group
+from bcast.destinations import DEFAULT_PORT, NATIVE, parse_group
 from bcast.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from bcast.accessory.description import Description
     from bcast.capture import CaptureWriter
     from bcast.counts import Statistics
     from bcast.receiver import Receiver
@@ -58,6 +59,7 @@ class _Shape(StrEnum):
     "\n\nbcast listen -p 5000 --json --count 10 --timeout 5"
     "\n\nbcast listen -p 2222 -w all.pcapng"
     "\n\nbcast listen -r all.pcapng --from 192.168.1.0/24"
+    "\n\nbcast listen --protocol ssdp"
 )
 def listen(
     context: typer.Context,
@@ -103,6 +105,15 @@ def listen(
         str | None,
         typer.Option("-r", "--read", metavar="FILE", help="Show a capture.", show_default=False),
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol",
+            metavar="NAME",
+            help="Listen where this protocol is spoken. (a name, or ./FILE.toml)",
+            show_default=False,
+        ),
+    ] = None,
     key_file: KeyFile = None,
     interface: Interfaces = None,
     exclude: Exclude = None,
@@ -125,6 +136,15 @@ def listen(
     groups: list[Group] | None = [parse_group(text) for text in group] if group else None
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
     keyring = keyring_of(key_file, output.remark)
+    spoken: list[Description] = []
+    if protocol not in (None, NATIVE):
+        from bcast.foreign.doors import hearing_door
+        from bcast.sweep import load_all
+
+        spoken = load_all([protocol or ""], family)
+        door = hearing_door(spoken[0])
+        port = door.port if port is None else port
+        groups = list(door.groups) if groups is None else groups
     if read is not None:
         for name in ("group", "timeout", "write", "interface", "exclude", "four", "six"):
             if is_given(context, name):
@@ -142,6 +162,7 @@ def listen(
             sources=source or [],
             port=port,
             keyring=keyring,
+            spoken=spoken,
         )
         return
     from bcast.receiver import Receiver
@@ -162,7 +183,7 @@ def listen(
                 with stopped.breaking():
                     writer = _open_capture(write)
             _begin(output, receiver)
-            loop = _Listening(output, receiver, writer, stopped, show, keyring)
+            loop = _Listening(output, receiver, writer, stopped, show, keyring, spoken)
             try:
                 loop.run(count, timeout)
             finally:
@@ -203,13 +224,16 @@ class _Listening:
         stopped: Stopped,
         shape: str,
         keyring: "Keyring | None",
+        spoken: "list[Description]",
     ) -> None:
         self._output = output
         self._receiver = receiver
         self._writer = writer
         self._stopped = stopped
         self.format = (
-            JsonFormat(keyring=keyring) if output.as_json else TextFormat(shape, keyring=keyring)
+            JsonFormat(keyring=keyring, spoken=spoken)
+            if output.as_json
+            else TextFormat(shape, keyring=keyring, spoken=spoken)
         )
         self._shows = writer is None or output.as_json
         #: How many datagrams and bytes of each interface were shown or written.

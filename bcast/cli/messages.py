@@ -26,7 +26,7 @@ from bcast.messages import (
 from bcast.wire import decode
 from bcast.wire.keys import Keyring, is_authentic
 
-__all__ = ["MessageReader", "describe", "message_object"]
+__all__ = ["MessageReader", "describe", "message_object", "quoted"]
 
 _KINDS: dict[type[Message], str] = {
     Probe: "probe",
@@ -144,12 +144,13 @@ def _trust(key_id: int, authentic: bool | None) -> str:
 
 
 def _service(service: Service) -> str:
-    pairs = (f"{_quoted(key)}={_quoted(value)}" for key, value in service.attributes.items())
+    pairs = (f"{quoted(key)}={quoted(value)}" for key, value in service.attributes.items())
     port = [f"port {service.port}"] if service.port else []
-    return "  ".join([_quoted(service.name), service.type, *port, *pairs])
+    return "  ".join([quoted(service.name), service.type, *port, *pairs])
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """The text so that it can't be taken for two, or for anything else on its line."""
     if _PLAIN.fullmatch(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

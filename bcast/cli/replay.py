@@ -13,6 +13,7 @@ from bcast.destinations import check_port
 from bcast.networks import contains, parse_networks
 
 if TYPE_CHECKING:
+    from bcast.accessory.description import Description
     from bcast.wire.keys import Keyring
 
 __all__ = ["replay"]
@@ -27,15 +28,16 @@ def replay(
     sources: Sequence[str],
     port: int | None,
     keyring: Keyring | None = None,
+    spoken: Sequence[Description] = (),
 ) -> None:
     """Shows the datagrams of a capture file (``-``: standard input)."""
     networks = parse_networks(sources)
     if port is not None:
         check_port(port)
     form = (
-        JsonFormat(keyring=keyring)
+        JsonFormat(keyring=keyring, spoken=spoken)
         if output.as_json
-        else TextFormat(shape, dates=True, keyring=keyring)
+        else TextFormat(shape, dates=True, keyring=keyring, spoken=spoken)
     )
     shown = size = filtered = 0
     with CaptureReader(path) as reader:

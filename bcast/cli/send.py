@@ -25,14 +25,14 @@ from bcast.cli.options import (
 )
 from bcast.cli.output import Output
 from bcast.cli.show import JsonFormat, TextFormat, sanitize
-from bcast.destinations import DEFAULT_GROUPS, DEFAULT_PORT, check_port, parse_destination
+from bcast.destinations import DEFAULT_PORT, check_port, parse_destination
 from bcast.errors import ArgumentError, BcastError
 from bcast.payload import Template, parse_hex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from bcast.datagram import Family
+    from bcast.cli.probe import Asked
     from bcast.results import SendResults
     from bcast.sockets.batch import Batch
     from bcast.wire.keys import Keyring
@@ -46,9 +46,6 @@ _LONGEST = 86_400.0
 
 # The longest payload that UDP can carry (RFC 768 over RFC 8200), with room to say it is too long.
 _MOST = 65_527
-
-# Native peers take nothing that has come through a router.
-_PROBE_TTL = 255
 
 # Seconds that replies to a probe are waited for: who asks wants to see them.
 _PROBE_WAIT = 1.0
@@ -76,7 +73,8 @@ class _Send(TyperCommand):
     "\n\nbcast send --to 239.1.2.3 --ttl 4 -c 10 --interval 0.5 hi"
     "\n\nbcast send --template 'I am {address} on {interface}'"
     "\n\nbcast send ping --wait 2"
-    "\n\nbcast send --probe",
+    "\n\nbcast send --probe"
+    "\n\nbcast send --probe kasa",
 )
 def send(
     context: typer.Context,
@@ -111,7 +109,7 @@ def send(
             "--to",
             metavar="WHERE",
             help="all-hosts, subnet, both, a group or a host."
-            " (default: all-hosts; probes: bcast's groups)",
+            " (default: all-hosts; probes: as the protocol has it)",
             show_default=False,
         ),
     ] = None,
@@ -162,30 +160,37 @@ def send(
             raise ArgumentError(f"{name} {seconds:g} can't be", "use 0 to 86400 seconds (a day)")
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
     keyring = None
-    asked = None
-    filled: bytes | Template
+    asked: Asked | None = None
+    rounds: list[tuple[bytes | Template, str, int]]
     if probe is None:
         for name in ("realm", "key_file"):
             if is_given(context, name):
                 option = "--" + name.replace("_", "-")
                 raise ArgumentError(f"{option} is for --probe", "leave it out, or add --probe")
-        destinations = ["all-hosts" if to is None else to]
-        family_there = parse_destination(destinations[0], family).family
+        where = "all-hosts" if to is None else to
+        family_there = parse_destination(where, family).family
         content = _payload(payload, file, hexadecimal, 65_507 if family_there == 4 else _MOST)
-        filled = Template(content) if template else content
+        rounds = [(Template(content) if template else content, where, port)]
     else:
         if payload is not None or file is not None or hexadecimal or template:
             raise ArgumentError(
                 "PAYLOAD and --probe exclude each other",
                 "leave out one of them, and --file, --hex and --template with the PAYLOAD",
             )
-        destinations = _groups(family) if to is None else [to]
-        parse_destination(destinations[0], family)
+        if to is not None:
+            parse_destination(to, family)
         from bcast.cli.probe import ask
+        from bcast.domain import Domain
 
         keyring = keyring_of(key_file, output.remark)
-        filled = asked = ask(probe, realm, port, keyring)
-        ttl = _PROBE_TTL if ttl is None else ttl
+        asked = ask(probe, Domain(realm, port, keyring=keyring), family)
+        rounds = [
+            (question.payload, where, port if is_given(context, "port") else question.port)
+            for question in asked.questions
+            for where in (question.destinations if to is None else (to,))
+        ]
+        ttl = asked.ttl if ttl is None else ttl
+        source_port = source_port or asked.source_port
     from bcast.results import SendResults, merge
     from bcast.sender import Sender
 
@@ -197,7 +202,7 @@ def send(
         ttl=ttl,
         loop=not no_loop,
     ) as sender:
-        replies = _Replies(output, keyring, asked.is_answered_by if asked else None)
+        replies = _Replies(output, keyring, asked)
         results = SendResults()
         start = monotonic()
         try:
@@ -209,24 +214,19 @@ def send(
                         replies.show(sender.read_replies(pause))
                     else:
                         sleep(pause)
-                for where in destinations:
+                for filled, where, there in rounds:
                     with held():
-                        more = sender.send_round(filled, to=where, port=port, sequence=sequence)
+                        more = sender.send_round(filled, to=where, port=there, sequence=sequence)
                         results = merge([results, more])
         finally:
             # Interrupted or not: what was sent is said.
-            _show(output, _simplified(results) if len(destinations) > 1 else results)
+            _show(output, _simplified(results) if len(rounds) > 1 else results)
         if wait and results.sent:
             replies.show(sender.read_replies(wait))
     if not results.sent:
         raise typer.Exit(3)
     if wait and not replies.count:
         raise typer.Exit(1)
-
-
-def _groups(family: "Family | None") -> list[str]:
-    """Where native peers are asked."""
-    return [str(g.address) for g in DEFAULT_GROUPS if family is None or g.family is family]
 
 
 def _payload(payload: str | None, file: str | None, hexadecimal: bool, longest: int) -> bytes:
@@ -316,13 +316,16 @@ class _Replies:
         self,
         output: Output,
         keyring: "Keyring | None",
-        is_answer: "Callable[[bytes], bool] | None",
+        asked: "Asked | None",
     ) -> None:
         self._output = output
+        spoken = asked.spoken if asked is not None else ()
         self._format = (
-            JsonFormat(keyring=keyring) if output.as_json else TextFormat(keyring=keyring)
+            JsonFormat(keyring=keyring, spoken=spoken)
+            if output.as_json
+            else TextFormat(keyring=keyring, spoken=spoken)
         )
-        self._is_answer = is_answer
+        self._is_answer = None if asked is None else asked.is_answered_by
         self.count = 0
 
     def show(self, batches: "Iterator[Batch]") -> None:

@@ -7,16 +7,19 @@ bidirectional overrides are shown as escapes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import localtime, strftime
 from typing import TYPE_CHECKING
 
 from bcast.datagram import Datagram, Endpoint, Interface, address_of
+from bcast.destinations import DEFAULT_PORT
 from bcast.sockets.batch import Batch, endpoint_of
 from bcast.timestamp import rfc3339
 
 if TYPE_CHECKING:
+    from bcast.accessory.description import Description
     from bcast.cli.messages import MessageReader
+    from bcast.cli.spoken import Speakers
     from bcast.wire.keys import Keyring
 
 __all__ = ["JsonFormat", "TextFormat", "printable", "sanitize"]
@@ -56,11 +59,16 @@ def sanitize(text: str) -> str:
 
 
 class _Format:
-    """What both formats know of bcast's own messages. With a ``keyring`` tags are checked."""
+    """What both formats know of messages. With a ``keyring`` tags of bcast's own are checked.
 
-    def __init__(self, keyring: Keyring | None = None) -> None:
+    ``spoken``: protocols that datagrams may be of, besides those of the ports that they use.
+    """
+
+    def __init__(self, keyring: Keyring | None = None, spoken: Iterable[Description] = ()) -> None:
         self._keyring = keyring
         self._messages: MessageReader | None = None
+        self._spoken = tuple(spoken)
+        self._speakers: Speakers | None = None
 
     @property
     def rejected(self) -> dict[str, int]:
@@ -82,14 +90,28 @@ class _Format:
             self._messages = MessageReader(self._keyring)
         return self._messages
 
+    def _heard(self) -> Speakers:
+        """What reads messages of other protocols."""
+        if self._speakers is None:
+            from bcast.cli.spoken import Speakers
+
+            self._speakers = Speakers(self._spoken)
+        return self._speakers
+
+    def _is_spoken(self, port: int) -> bool:
+        """Whether a protocol other than bcast's own may be spoken there."""
+        return port != DEFAULT_PORT and bool(self._heard().at(port))
+
 
 class JsonFormat(_Format):
     """One JSON object a line (the ``datagram`` event)."""
 
-    def __init__(self, *, keyring: Keyring | None = None) -> None:
+    def __init__(
+        self, *, keyring: Keyring | None = None, spoken: Iterable[Description] = ()
+    ) -> None:
         from json.encoder import encode_basestring_ascii
 
-        super().__init__(keyring)
+        super().__init__(keyring, spoken)
         self._quote: Callable[[str], str] = encode_basestring_ascii
         # Of each port of an interface, what is the same in all lines of a source and length.
         self._middles: dict[tuple[int, str, int], dict[_Way, str]] = {}
@@ -100,6 +122,8 @@ class JsonFormat(_Format):
     def batch(self, batch: Batch) -> str:
         """All datagrams of a batch, a line each: what is new about each around what is known."""
         interface, port = batch.interface, batch.port
+        if self._is_spoken(port):
+            return "".join(map(self.datagram, batch.datagrams()))
         middles = self._middles.setdefault((interface.index, interface.name, port), {})
         quote, stamp, current = self._quote, self._stamp, self._second
         pieces: list[str] = []
@@ -144,6 +168,9 @@ class JsonFormat(_Format):
         else:
             text = printable(payload)
             ending = "" if text is None else f',"text":{self._quote(text)}'
+            ports = datagram.destination.port, datagram.source.port
+            if DEFAULT_PORT not in ports:
+                ending += self._heard().members(payload, *ports)
         return f'{self._begin(second)}{rest:09d}{middle}{payload.hex()}"{ending}}}\n'
 
     def _begin(self, second: int) -> str:
@@ -200,9 +227,14 @@ class TextFormat(_Format):
     """
 
     def __init__(
-        self, shape: str = "auto", *, dates: bool = False, keyring: Keyring | None = None
+        self,
+        shape: str = "auto",
+        *,
+        dates: bool = False,
+        keyring: Keyring | None = None,
+        spoken: Iterable[Description] = (),
     ) -> None:
-        super().__init__(keyring)
+        super().__init__(keyring, spoken)
         self._shape = shape
         self._layout = "%Y-%m-%d %H:%M:%S" if dates else "%H:%M:%S"
 
@@ -229,6 +261,11 @@ class TextFormat(_Format):
                 return "\n    ".join([f"{head}  {first}", *more]) + "\n"
             if not is_message:
                 head += f"  {first}"
+        ports = datagram.destination.port, datagram.source.port
+        if self._shape == "auto" and DEFAULT_PORT not in ports:
+            said = self._heard().text(payload, *ports)
+            if said is not None:
+                return f"{head}  {sanitize(said)}\n"
         text = None if self._shape == "hex" else _readable(payload, self._shape == "text")
         shown = _dump(payload) if text is None else _lines(text)
         if len(shown) == 1 and text is not None:
