@@ -15,10 +15,11 @@ from tests.command import any_lab, environment
 
 pytestmark = pytest.mark.kernel("a host with a loopback interface only")
 
-#: Runs its arguments as a root without power: /sys is read-only, no capability is left or can be
-#: had again, and the network belongs to another user namespace.
+#: Runs its arguments as a root without power: /sys is read-only, /proc is its own, no capability
+#: is left or can be had again, and the network belongs to another user namespace.
 _ENTER = """
 mount -o remount,bind,ro /sys
+mount -t proc proc /proc
 exec unshare --user --map-root-user sh -ec '
 echo 0 >/proc/sys/user/max_user_namespaces
 exec setpriv --bounding-set=-all --inh-caps=-all "$@"' sh "$@"
