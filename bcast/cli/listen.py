@@ -114,6 +114,10 @@ def listen(
             show_default=False,
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Say why a datagram is no message of a known protocol."),
+    ] = False,
     key_file: KeyFile = None,
     interface: Interfaces = None,
     exclude: Exclude = None,
@@ -163,6 +167,7 @@ def listen(
             port=port,
             keyring=keyring,
             spoken=spoken,
+            explain=explain,
         )
         return
     from bcast.receiver import Receiver
@@ -183,7 +188,7 @@ def listen(
                 with stopped.breaking():
                     writer = _open_capture(write)
             _begin(output, receiver)
-            loop = _Listening(output, receiver, writer, stopped, show, keyring, spoken)
+            loop = _Listening(output, receiver, writer, stopped, show, keyring, spoken, explain)
             try:
                 loop.run(count, timeout)
             finally:
@@ -225,15 +230,16 @@ class _Listening:
         shape: str,
         keyring: "Keyring | None",
         spoken: "list[Description]",
+        explain: bool,
     ) -> None:
         self._output = output
         self._receiver = receiver
         self._writer = writer
         self._stopped = stopped
         self.format = (
-            JsonFormat(keyring=keyring, spoken=spoken)
+            JsonFormat(keyring=keyring, spoken=spoken, explain=explain)
             if output.as_json
-            else TextFormat(shape, keyring=keyring, spoken=spoken)
+            else TextFormat(shape, keyring=keyring, spoken=spoken, explain=explain)
         )
         self._shows = writer is None or output.as_json
         #: How many datagrams and bytes of each interface were shown or written.

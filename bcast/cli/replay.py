@@ -29,15 +29,16 @@ def replay(
     port: int | None,
     keyring: Keyring | None = None,
     spoken: Sequence[Description] = (),
+    explain: bool = False,
 ) -> None:
     """Shows the datagrams of a capture file (``-``: standard input)."""
     networks = parse_networks(sources)
     if port is not None:
         check_port(port)
     form = (
-        JsonFormat(keyring=keyring, spoken=spoken)
+        JsonFormat(keyring=keyring, spoken=spoken, explain=explain)
         if output.as_json
-        else TextFormat(shape, dates=True, keyring=keyring, spoken=spoken)
+        else TextFormat(shape, dates=True, keyring=keyring, spoken=spoken, explain=explain)
     )
     shown = size = filtered = 0
     with CaptureReader(path) as reader:

@@ -62,12 +62,19 @@ class _Format:
     """What both formats know of messages. With a ``keyring`` tags of bcast's own are checked.
 
     ``spoken``: protocols that datagrams may be of, besides those of the ports that they use.
+    ``explain``: says of each that is none of their messages why it isn't.
     """
 
-    def __init__(self, keyring: Keyring | None = None, spoken: Iterable[Description] = ()) -> None:
+    def __init__(
+        self,
+        keyring: Keyring | None = None,
+        spoken: Iterable[Description] = (),
+        explain: bool = False,
+    ) -> None:
         self._keyring = keyring
         self._messages: MessageReader | None = None
         self._spoken = tuple(spoken)
+        self._explain = explain
         self._speakers: Speakers | None = None
 
     @property
@@ -107,11 +114,15 @@ class JsonFormat(_Format):
     """One JSON object a line (the ``datagram`` event)."""
 
     def __init__(
-        self, *, keyring: Keyring | None = None, spoken: Iterable[Description] = ()
+        self,
+        *,
+        keyring: Keyring | None = None,
+        spoken: Iterable[Description] = (),
+        explain: bool = False,
     ) -> None:
         from json.encoder import encode_basestring_ascii
 
-        super().__init__(keyring, spoken)
+        super().__init__(keyring, spoken, explain)
         self._quote: Callable[[str], str] = encode_basestring_ascii
         # Of each port of an interface, what is the same in all lines of a source and length.
         self._middles: dict[tuple[int, str, int], dict[_Way, str]] = {}
@@ -171,6 +182,11 @@ class JsonFormat(_Format):
             ports = datagram.destination.port, datagram.source.port
             if DEFAULT_PORT not in ports:
                 ending += self._heard().members(payload, *ports)
+                if self._explain and (reasons := self._heard().reasons(payload, *ports)):
+                    each = ",".join(
+                        f"{self._quote(k)}:{self._quote(v)}" for k, v in reasons.items()
+                    )
+                    ending += f',"misfits":{{{each}}}'
         return f'{self._begin(second)}{rest:09d}{middle}{payload.hex()}"{ending}}}\n'
 
     def _begin(self, second: int) -> str:
@@ -233,8 +249,9 @@ class TextFormat(_Format):
         dates: bool = False,
         keyring: Keyring | None = None,
         spoken: Iterable[Description] = (),
+        explain: bool = False,
     ) -> None:
-        super().__init__(keyring, spoken)
+        super().__init__(keyring, spoken, explain)
         self._shape = shape
         self._layout = "%Y-%m-%d %H:%M:%S" if dates else "%H:%M:%S"
 
@@ -268,6 +285,9 @@ class TextFormat(_Format):
                 return f"{head}  {sanitize(said)}\n"
         text = None if self._shape == "hex" else _readable(payload, self._shape == "text")
         shown = _dump(payload) if text is None else _lines(text)
+        if self._explain and DEFAULT_PORT not in ports:
+            reasons = self._heard().reasons(payload, *ports)
+            shown += [sanitize(f"no {name}: {why}") for name, why in reasons.items()]
         if len(shown) == 1 and text is not None:
             return f"{head}  {shown[0]}\n"
         return "\n    ".join([head, *shown]) + "\n"

@@ -10,15 +10,21 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from bcast.accessory.book import Book, Decoded, Misfits
 from bcast.accessory.catalogue import by_port, load_named
-from bcast.accessory.description import Decoded, Description
-from bcast.accessory.forms import ROLES
+from bcast.accessory.description import Description
+from bcast.accessory.forms import ROLES, Form
 from bcast.cli.messages import quoted
 from bcast.errors import ArgumentError
-from bcast.foreign.asking import says_more
 from bcast.foreign.finds import text_of
 
 __all__ = ["Speakers"]
+
+_ALL = frozenset(ROLES)
+_NOTHING = Misfits(())
+
+# Sets of protocols that are kept ready: as many as there are pairs of ports, and those are forged.
+_BOOKS = 256
 
 
 class Speakers:
@@ -30,9 +36,10 @@ class Speakers:
     def __init__(self, always: Iterable[Description] = ()) -> None:
         self._always = tuple(always)
         self._by_port: dict[int, tuple[Description, ...]] = {}
+        self._books: dict[tuple[Description, ...], Book] = {}
 
     def at(self, port: int) -> tuple[Description, ...]:
-        """The protocols that are spoken on a port; loads them."""
+        """The protocols that may be spoken on a port; loads them."""
         if port not in self._by_port:
             found = {one.name: one for one in self._always}
             for name in by_port(port):
@@ -48,19 +55,19 @@ class Speakers:
     def text(self, payload: bytes, *ports: int) -> str | None:
         """What a payload says, in a line; None if nobody says why it should."""
         decoded = self._decode(payload, ports)
-        if decoded is None:
+        if not isinstance(decoded, Decoded):
             return None
         said = (
             f"{name}={quoted(text_of(value))}"
             for name, value in decoded.values.items()
             if not name.startswith("_") and value is not None
         )
-        return "  ".join([_name(decoded), *said])
+        return "  ".join([_name(decoded.description, decoded.form), *said])
 
     def members(self, payload: bytes, *ports: int) -> str:
         """What an object gets more for a payload that is a message: JSON, "" if it is none."""
         decoded = self._decode(payload, ports)
-        if decoded is None:
+        if not isinstance(decoded, Decoded):
             return ""
         message: dict[str, Any] = {
             "kind": decoded.form.role,
@@ -71,17 +78,25 @@ class Speakers:
         told = json.dumps(message, separators=(",", ":"))
         return f',"protocol":{protocol},"message":{told}'
 
-    def _decode(self, payload: bytes, ports: Iterable[int]) -> Decoded | None:
-        best: Decoded | None = None
-        for description in dict.fromkeys(one for port in ports for one in self.at(port)):
-            decoded = description.decode(payload, roles=ROLES)
-            if isinstance(decoded, Decoded) and (best is None or says_more(decoded, best)):
-                best = decoded
-        return best
+    def reasons(self, payload: bytes, *ports: int) -> dict[str, str]:
+        """Why a payload is none of the messages that it could be, by their names."""
+        decoded = self._decode(payload, ports)
+        if isinstance(decoded, Decoded):
+            return {}
+        return {_name(one, form): str(misfit) for one, form, misfit in decoded.reasons}
+
+    def _decode(self, payload: bytes, ports: Iterable[int]) -> Decoded | Misfits:
+        spoken = tuple(dict.fromkeys(one for port in ports for one in self.at(port)))
+        if not spoken:
+            return _NOTHING
+        if spoken not in self._books:
+            if len(self._books) >= _BOOKS:
+                self._books.clear()
+            self._books[spoken] = Book(spoken)
+        return self._books[spoken].decode(payload, roles=_ALL)
 
 
-def _name(decoded: Decoded) -> str:
+def _name(description: Description, form: Form) -> str:
     """``kasa reply sysinfo``: the protocol, what kind of message, and which."""
-    role, name = decoded.form.role, decoded.form.name
-    words = [decoded.description.name, role, "" if name == role else name]
+    words = [description.name, form.role, "" if form.name == form.role else form.name]
     return " ".join(word for word in words if word)

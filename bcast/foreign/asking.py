@@ -40,8 +40,8 @@ GRACE = 2.0
 CHECK = 5.0
 
 #: What is a device's, and what is not.
-HEARD: tuple[Role, ...] = ("goodbye", "announcement", "reply")
-ASKED: tuple[Role, ...] = ("probe",)
+HEARD: frozenset[Role] = frozenset(("goodbye", "announcement", "reply"))
+ASKED: frozenset[Role] = frozenset(("probe",))
 
 # Announcements that a device which makes them regularly may miss.
 _SILENT = 3.5
