@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 import bcast
+from bcast.accessory.catalogue import load_named, names
 from bcast.device import Added, Cause, Device, Removed
 from bcast.errors import ArgumentError
 from bcast.impersonator import Impersonator
@@ -89,6 +91,21 @@ def test_a_hundred_accessories_of_several_protocols_answer_without_a_miss() -> N
         found = search(*protocols, timeout=PATIENCE, expect=100, merge=False)
         assert len(found) == 100
         assert {name for d in found for name in d.protocols} == {p.name for p in protocols}
+
+
+def test_a_hundred_accessories_of_the_catalogue_answer_without_a_miss() -> None:
+    with ExitStack() as opened:
+        expected: Counter[str] = Counter()
+        for name in names():
+            description = load_named(name)
+            if not description.needs:
+                # Without an id of its own there is one device at an address.
+                count = 8 if description.identified else 1
+                played = Impersonator(description, interfaces="lo", count=count)
+                opened.enter_context(played)
+                expected[name] = count
+        found = search("all", timeout=PATIENCE, expect=expected.total(), merge=False)
+        assert Counter(name for d in found for name in d.protocols) == expected
 
 
 def test_presence() -> None:
