@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.cases import CASES, Client, Program, Responder
+from tests.interop.cases import CASES, Client, Listener, Program, Responder
 from tests.interop.lan import Outcome, fits
 from tests.interop.table import BEGIN, END, compare, put, table
 
@@ -76,6 +76,7 @@ def test_a_document_without_a_place_for_it_is_told_off() -> None:
 
 def test_every_case_has_its_script() -> None:
     scripts = Path(__file__).parent / "interop"
-    for folder, kind in (("clients", Client), ("responders", Responder)):
+    kinds = {"clients": Client, "listeners": Listener, "responders": Responder}
+    for folder, kind in kinds.items():
         named = {f"{case.script}.py" for case in CASES if isinstance(case, kind)}
         assert named == {path.name for path in (scripts / folder).glob("*.py")}

@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.interop.cases import CASES, Case, Client
+from tests.interop.cases import CASES, Case, Responder
 from tests.interop.lan import Outcome, run
 from tests.interop.table import compare, put, table
 from tests.lab import lab_unavailable
@@ -72,7 +72,7 @@ def _run(case: Case, wire: bool) -> Outcome:
 
 
 def _say(result: str, case: Case, detail: str, more: str = "") -> None:
-    does = "finds what bcast impersonates" if isinstance(case, Client) else "is found by bcast"
+    does = "is found by bcast" if isinstance(case, Responder) else "finds what bcast impersonates"
     lines = [f"{result}: {case.protocol}: {case.program.name} {does} ({detail})"]
     print("\n    ".join([*lines, *more.splitlines()]), flush=True)
 

@@ -11,7 +11,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-__all__ = ["CASES", "Case", "Client", "Program", "Responder"]
+__all__ = ["CASES", "Case", "Client", "Listener", "Program", "Responder"]
 
 #: Debian has daemons where an ordinary user's PATH doesn't lead.
 _SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
@@ -55,6 +55,17 @@ class Client(NamedTuple):
     files: Mapping[str, str] = _NOTHING
 
 
+class Listener(NamedTuple):
+    """A program that has to hear the device of that id come and go, unasked."""
+
+    protocol: str
+    program: Program
+    script: str
+    id: str
+    settings: Mapping[str, str] = _NOTHING
+    files: Mapping[str, str] = _NOTHING
+
+
 class Responder(NamedTuple):
     """A program that `bcast discover` has to find, as ``expected``; texts as with `Client`."""
 
@@ -68,7 +79,7 @@ class Responder(NamedTuple):
     files: Mapping[str, str] = _NOTHING
 
 
-Case = Client | Responder
+Case = Client | Listener | Responder
 
 
 @cache
@@ -273,6 +284,30 @@ _CLIENTS = (
     ),
 )
 
+_LISTENERS = (
+    Listener(
+        "ssdp",
+        Program("async-upnp-client (presence)", "async-upnp-client"),
+        "upnp_listen",
+        _UUID,
+        _UPNP,
+    ),
+    Listener(
+        "wsd",
+        Program("WSDiscovery (presence)", "WSDiscovery"),
+        "wsdiscovery_listen",
+        _UUID,
+        {"id": _UUID},
+    ),
+    Listener(
+        "zre",
+        Program("pyre (presence)", "zeromq-pyre"),
+        "pyre_listen",
+        _UUID,
+        {"id": _UUID, "port": "49152"},
+    ),
+)
+
 _RESPONDERS = (
     Responder(
         "ssdp",
@@ -337,4 +372,4 @@ _RESPONDERS = (
     Responder("zre", _PYRE, "pyre_node", {}),
 )
 
-CASES: tuple[Case, ...] = (*_CLIENTS, *_RESPONDERS)
+CASES: tuple[Case, ...] = (*_CLIENTS, *_LISTENERS, *_RESPONDERS)

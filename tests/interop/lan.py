@@ -12,8 +12,8 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.command import COMMAND, Wire, any_lab, environment, start_bcast
-from tests.interop.cases import Case, Client, Responder
+from tests.command import COMMAND, PATIENCE, Wire, any_lab, environment, start_bcast
+from tests.interop.cases import Case, Client, Listener, Responder
 from tests.lab import Host, Lab, LabError, Link, Running
 
 __all__ = ["Outcome", "fits", "run"]
@@ -54,7 +54,7 @@ def run(case: Case, *, wire: bool = False) -> Outcome:
     try:
         with _lan(case) as lan:
             wires = [Wire(lan.searcher), Wire(lan.accessory)] if wire else []
-            why = _is_found_by(case, lan) if isinstance(case, Client) else _finds(case, lan)
+            why = _try(case, lan)
             if why and wires:
                 why = "\n".join([why, *_told(wires)])
     except LabError as error:
@@ -75,12 +75,17 @@ def fits(expected: Any, told: Any) -> bool:
     return bool(expected == told)
 
 
+def _try(case: Case, lan: _Lan) -> str:
+    if isinstance(case, Client):
+        return _is_found_by(case, lan)
+    if isinstance(case, Listener):
+        return _is_heard_by(case, lan)
+    return _finds(case, lan)
+
+
 def _is_found_by(case: Client, lan: _Lan) -> str:
     """Why a client doesn't find what bcast impersonates; empty if it does."""
-    settings = [f"--set={key}={value}" for key, value in lan.fill(case.settings).items()]
-    impersonator = start_bcast(
-        lan.accessory, "impersonate", case.protocol, *settings, until="impersonating"
-    )
+    impersonator = _impersonate(case, lan)
     done = lan.searcher.run(
         _script("clients", case.script, lan.fill([f"{case.seconds:g}", *case.arguments])),
         env={"HOME": lan.names["folder"], "PYTHONUNBUFFERED": "1"},
@@ -92,6 +97,29 @@ def _is_found_by(case: Client, lan: _Lan) -> str:
     if any(fits(expected, each) for each in found):
         return ""
     return _because(expected, found, done.stderr, impersonator)
+
+
+def _is_heard_by(case: Listener, lan: _Lan) -> str:
+    """Why a listener doesn't hear what bcast impersonates come and go; empty if it does."""
+    listener = lan.searcher.start(
+        _script("listeners", case.script, []),
+        env={"HOME": lan.names["folder"], "PYTHONUNBUFFERED": "1"},
+    )
+    listener.wait_for("ready", timeout=_STARTING)
+    impersonator = _impersonate(case, lan)
+    try:
+        listener.wait_for(f"here {case.id}", timeout=PATIENCE)
+        status = impersonator.terminate(timeout=PATIENCE)
+        listener.wait_for(f"gone {case.id}", timeout=PATIENCE)
+    except LabError as error:
+        return _because(case.id, [str(error)], listener.errors(), impersonator)
+    return f"bcast impersonate ended with {status}" if status else ""
+
+
+def _impersonate(case: Client | Listener, lan: _Lan) -> Running:
+    settings = [f"--set={key}={value}" for key, value in lan.fill(case.settings).items()]
+    command = ("impersonate", case.protocol, *settings)
+    return start_bcast(lan.accessory, *command, until="impersonating")
 
 
 def _finds(case: Responder, lan: _Lan) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from tests.interop.cases import Client
+from tests.interop.cases import Responder
 from tests.interop.lan import Outcome
 
 __all__ = ["BEGIN", "END", "compare", "put", "table"]
@@ -24,7 +24,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
         case = outcome.case
         key = (case.protocol, case.program.name)
         row = rows.setdefault(key, [*key, case.program.version() or "?", "-", "-"])
-        column = 3 if isinstance(case, Client) else 4
+        column = 4 if isinstance(case, Responder) else 3
         row[column] = "yes" if outcome.ok and row[column] != "**no**" else "**no**"
     lines = [_HEADS, tuple("---" for _ in _HEADS), *rows.values()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
