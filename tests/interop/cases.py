@@ -67,15 +67,19 @@ class Listener(NamedTuple):
 
 
 class Responder(NamedTuple):
-    """A program that `bcast discover` has to find, as ``expected``; texts as with `Client`."""
+    """A program that `bcast discover` has to find, as ``expected``; texts as with `Client`.
+
+    If ``asked``, it has to answer a probe; what it says unasked isn't enough.
+    """
 
     protocol: str
     program: Program
     script: str
     expected: Mapping[str, Any]
     arguments: tuple[str, ...] = ()
-    #: How long bcast searches at most.
-    seconds: float = 5.0
+    asked: bool = True
+    #: How long bcast searches.
+    seconds: float = 3.0
     files: Mapping[str, str] = _NOTHING
 
 
@@ -323,12 +327,13 @@ _RESPONDERS = (
         "ssdpy_server",
         {"id": _UUID, "attributes": {"location": "http://{address}:8000/device.xml"}},
         (_UUID, "{address}"),
+        asked=False,  # it answers with what others announce
     ),
     Responder(
         "wsd",
         _WSDISCOVERY,
         "wsdiscovery_publish",
-        {"id": _UUID, "attributes": {"scopes": ["onvif://www.onvif.org/name/Camera"]}},
+        {"id": _UUID, "attributes": {"scopes": "onvif://www.onvif.org/name/Camera"}},
         (_UUID, "{address}"),
     ),
     Responder(
@@ -344,6 +349,7 @@ _RESPONDERS = (
         "daemon",
         {},
         ("5683", "coap-server-notls", "-g", "224.0.1.187"),
+        seconds=6.0,  # it waits for up to 5 s
     ),
     Responder("coap", _AIOCOAP, "aiocoap_server", {}),
     Responder(
@@ -369,7 +375,7 @@ _RESPONDERS = (
         ("6454", "olad", "--config-dir", "{folder}", "--no-http", "--no-register-with-dns-sd"),
         files=_OLA_FILES,
     ),
-    Responder("zre", _PYRE, "pyre_node", {}),
+    Responder("zre", _PYRE, "pyre_node", {}, asked=False),
 )
 
 CASES: tuple[Case, ...] = (*_CLIENTS, *_LISTENERS, *_RESPONDERS)

@@ -136,14 +136,17 @@ def _finds(case: Responder, lan: _Lan) -> str:
     expected["sightings"] = [sighting]
     search = ["discover", "--protocol", case.protocol, "--json", "--timeout", f"{case.seconds:g}"]
     done = lan.searcher.run(
-        [*COMMAND, *search, "--match", f"address={lan.names['address']}", "--expect", "1"],
+        [*COMMAND, *search],
         env=environment(),
         timeout=case.seconds + _STARTING,
         check=False,
     )
     found = [each for each in _objects(done.stdout) if each.get("event") == "found"]
-    if any(fits(expected, each) for each in found):
+    right = [each for each in found if fits(expected, each)]
+    if any(each["probes_answered"] or not case.asked for each in right):
         return ""
+    if right:
+        expected["probes_answered"] = 1
     return _because(expected, found, done.stderr, responder)
 
 
