@@ -9,10 +9,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from bcast.lab import lab_unavailable
 from tests.interop.cases import CASES, Case, Responder
 from tests.interop.lan import Outcome, run
 from tests.interop.table import compare, put, table
-from tests.lab import lab_unavailable
 
 _DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "accessories.md"
 

@@ -8,13 +8,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bcast.datagram import Family
+from bcast.lab import Host, Lab, LabError, Link, Running, Segment
 from tests.command import COMMAND, PATIENCE, Wire, any_lab, environment, start_bcast
 from tests.interop.cases import Case, Client, Listener, Responder
-from tests.lab import Host, Lab, LabError, Link, Running
 
 __all__ = ["Outcome", "fits", "run"]
 
@@ -153,14 +153,14 @@ def _finds(case: Responder, lan: _Lan) -> str:
 @contextmanager
 def _lan(case: Case) -> Iterator[_Lan]:
     with any_lab() as lab, tempfile.TemporaryDirectory(prefix="bcast-interop-") as folder:
-        network = lab.network("lan")
-        searcher, searching = _host(lab, "searcher", network)
-        accessory, answering = _host(lab, "accessory", network)
+        segment = lab.segment(snooping=True)
+        searcher, searching = _host(lab, "searcher", segment)
+        accessory, answering = _host(lab, "accessory", segment)
         names = {
             "folder": folder,
-            "searcher": str(searching.address),
-            "interface": str(answering.address),
-            "address": str(_address(answering).ip),
+            "searcher": _with_prefix(searching),
+            "interface": _with_prefix(answering),
+            "address": str(answering.address()),
             "mac": answering.hardware_address,
         }
         lan = _Lan(searcher, accessory, names)
@@ -169,17 +169,17 @@ def _lan(case: Case) -> Iterator[_Lan]:
         yield lan
 
 
-def _host(lab: Lab, name: str, network: Any) -> tuple[Host, Link]:
+def _host(lab: Lab, name: str, segment: Segment) -> tuple[Host, Link]:
     """A host that sends by eth0 what it doesn't know the way for: most programs bind nothing."""
     host = lab.host(name)
-    link = host.connect(network)
+    link = host.connect(segment)
     host.default_route("eth0")
     return host, link
 
 
-def _address(link: Link) -> IPv4Interface:
-    assert link.address is not None
-    return link.address
+def _with_prefix(link: Link) -> str:
+    address = link.interface.addresses_of(Family.IPV4)[0]
+    return f"{address.address}/{address.prefix_length}"
 
 
 def _script(folder: str, name: str, arguments: list[str]) -> list[str]:
