@@ -47,6 +47,15 @@ def test_a_program_has_one_row_for_both_sides() -> None:
     assert table(outcomes).splitlines()[2:] == ["| lamp | Finder | ? | yes | yes |"]
 
 
+def test_the_programs_of_a_protocol_stand_together() -> None:
+    others = [
+        Outcome(Client(protocol, Program(name, name), "", {}), True, 1.0, "")
+        for protocol, name in (("b", "x"), ("a", "x"), ("b", "y"))
+    ]
+    rows = [line.split(" | ")[:2] for line in table(others).splitlines()[2:]]
+    assert rows == [["| b", "x"], ["| b", "y"], ["| a", "x"]]
+
+
 def test_one_failure_of_a_side_is_enough() -> None:
     results = [Outcome(FINDS, False, 1.0, "silence"), Outcome(FINDS, True, 1.0, "")]
     found = Outcome(IS_FOUND, True, 1.0, "")

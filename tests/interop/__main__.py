@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -49,19 +50,20 @@ def main() -> None:
     for case in missing:
         _say("failed" if required else "skipped", case, f"install {case.program.where()}")
     there = [case for case in chosen if case not in missing]
+    began = time.monotonic()
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         outcomes = list(pool.map(lambda case: _run(case, options.wire), there))
-    print("", seen := table(outcomes), "", sep="\n")
+    seconds = time.monotonic() - began
+    print("", seen := table(outcomes), "", f"in {seconds:.0f} s", sep="\n")
     failed = sum(not outcome.ok for outcome in outcomes) + required * len(missing)
-    passed = len(chosen) - failed - (0 if required else len(missing))
-    document = _DOCUMENT.read_text()
+    skipped = 0 if required else len(missing)
+    passed = len(chosen) - failed - skipped
     if options.write:
-        _DOCUMENT.write_text(put(seen, document))
-    elif len(there) == len(CASES):
-        differences = compare(seen, document)
+        _DOCUMENT.write_text(put(seen, _DOCUMENT.read_text()))
+    elif len(there) == len(CASES) and (differences := compare(seen, _DOCUMENT.read_text())):
         print(*differences, sep="\n")
-        failed += bool(differences)
-    print(f"{passed} passed, {failed} failed, {0 if required else len(missing)} skipped")
+        failed += 1
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(bool(failed))
 
 

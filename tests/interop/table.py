@@ -26,7 +26,9 @@ def table(outcomes: Iterable[Outcome]) -> str:
         row = rows.setdefault(key, [*key, case.program.version() or "?", "-", "-"])
         column = 4 if isinstance(case, Responder) else 3
         row[column] = "yes" if outcome.ok and row[column] != "**no**" else "**no**"
-    lines = [_HEADS, tuple("---" for _ in _HEADS), *rows.values()]
+    protocols = [protocol for protocol, _ in rows]
+    ordered = sorted(rows.values(), key=lambda row: protocols.index(row[0]))
+    lines = [_HEADS, tuple("---" for _ in _HEADS), *ordered]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
