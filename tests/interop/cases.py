@@ -8,31 +8,42 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from functools import cache
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-__all__ = ["CASES", "Case", "Client", "Listener", "Program", "Responder"]
+__all__ = ["ALL", "CASES", "Case", "Client", "Listener", "Program", "Responder"]
 
 #: Debian has daemons where an ordinary user's PATH doesn't lead.
 _SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
+#: Instead of a protocol: a search by all of them, which has to make one device of the host.
+ALL = "all"
+
 _UUID = "6a1f2c9e-0b5d-4e6f-8a3c-1d2e3f405162"
 
 
 class Program(NamedTuple):
-    """An implementation that isn't bcast's: a Python package, or a ``command`` of Debian's."""
+    """An implementation that isn't bcast's: a Python package, a ``command`` of Debian's, or
+    several others (``parts``).
+    """
 
     name: str
     package: str
     command: str = ""
+    parts: tuple[Program, ...] = ()
 
     def version(self) -> str | None:
-        """The version that is installed, None if none is."""
+        """The version that is installed, None if none is; "-" of several that are all there."""
+        if self.parts:
+            return None if any(part.version() is None for part in self.parts) else "-"
         return _version(self.package, self.command)
 
     def where(self) -> str:
         """What to install to have it."""
+        if self.parts:
+            return ", ".join(part.where() for part in self.parts if part.version() is None)
         return f"Debian's {self.package}" if self.command else f"{self.package} by pip"
 
 
@@ -378,4 +389,25 @@ _RESPONDERS = (
     Responder("zre", _PYRE, "pyre_node", {}, asked=False),
 )
 
-CASES: tuple[Case, ...] = (*_CLIENTS, *_LISTENERS, *_RESPONDERS)
+#: Programs of different protocols, which a host can run together.
+_TOGETHER = tuple(
+    each
+    for each in _RESPONDERS
+    if each.program.name
+    in ("MiniDLNA", "wsdd2", "coap-server", "knxd", "bacpypes3", "python_artnet", "pyre")
+)
+_ONE_HOST = Responder(
+    ALL,
+    Program(
+        f"{', '.join(each.program.name for each in _TOGETHER)} on one host",
+        "",
+        parts=tuple(each.program for each in _TOGETHER),
+    ),
+    "several",
+    {"protocols": [each.protocol for each in _TOGETHER]},
+    tuple(chain.from_iterable(("--", each.script, *each.arguments) for each in _TOGETHER))[1:],
+    seconds=6.0,
+    files=dict(chain.from_iterable(each.files.items() for each in _TOGETHER)),
+)
+
+CASES: tuple[Case, ...] = (*_CLIENTS, *_LISTENERS, *_RESPONDERS, _ONE_HOST)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from bcast.datagram import Family
 from bcast.lab import Host, Lab, LabError, Link, Running, Segment
 from tests.command import COMMAND, PATIENCE, Wire, any_lab, environment, start_bcast
-from tests.interop.cases import Case, Client, Listener, Responder
+from tests.interop.cases import ALL, Case, Client, Listener, Responder
 
 __all__ = ["Outcome", "fits", "run"]
 
@@ -132,9 +132,12 @@ def _finds(case: Responder, lan: _Lan) -> str:
     expected = lan.fill(case.expected)
     if len(ready) > 1:  # an id that it chose itself
         expected["id"] = ready[1]
-    sighting = {"address": lan.names["address"], "interface": "eth0", "protocol": case.protocol}
+    sighting = {"address": lan.names["address"], "interface": "eth0"}
+    search = ["discover", "--json", "--timeout", f"{case.seconds:g}"]
+    if case.protocol != ALL:
+        sighting["protocol"] = case.protocol
+        search += ["--protocol", case.protocol]
     expected["sightings"] = [sighting]
-    search = ["discover", "--protocol", case.protocol, "--json", "--timeout", f"{case.seconds:g}"]
     done = lan.searcher.run(
         [*COMMAND, *search],
         env=environment(),
