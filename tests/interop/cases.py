@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -110,7 +111,9 @@ def _version(package: str, command: str) -> str | None:
         return None
     asked = [query, "--show", "--showformat", "${source:Upstream-Version}", package]
     told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
-    return told.partition("+")[0] or None
+    # What Debian changed in it stands behind.
+    found = re.match(r"\d+(\.\d+)*", told)
+    return found[0] if found else None
 
 
 _LIBCOAP = "libcoap3-bin"
