@@ -51,8 +51,11 @@ def main() -> None:
         _say("failed" if required else "skipped", case, f"install {case.program.where()}")
     there = [case for case in chosen if case not in missing]
     began = time.monotonic()
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        outcomes = list(pool.map(lambda case: _run(case, options.wire), there))
+    try:
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            outcomes = list(pool.map(lambda case: _run(case, options.wire), there))
+    except KeyboardInterrupt:
+        sys.exit(130)
     seconds = time.monotonic() - began
     print("", seen := table(outcomes), "", f"in {seconds:.0f} s", sep="\n")
     failed = sum(not outcome.ok for outcome in outcomes) + required * len(missing)
