@@ -12,6 +12,7 @@ import pytest
 
 from bcast.lab import Host
 from tests.command import any_lab, environment
+from tests.plugin import plugin_arguments
 
 pytestmark = pytest.mark.kernel("a host with a loopback interface only")
 
@@ -104,7 +105,7 @@ print([name for _, name in socket.if_nameindex()], len(Path("/proc/net/if_inet6"
 def test_programs_and_tests_run_there(sandbox: Sandbox, tmp_path: Path, ipv6: str) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE.read_text("utf-8"))
     (tmp_path / "test_sim.py").write_text(SIMULATED)
-    plugins = ["-p", "bcast.pytest_plugin", "-p", "no:cacheprovider", "-rs"]
+    plugins = [*plugin_arguments(), "-p", "no:cacheprovider", "-rs"]
     done = sandbox.run("-m", "pytest", *plugins, f"--basetemp={tmp_path / 'base'}", ipv6=ipv6)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 passed, 1 skipped" in done.stdout
