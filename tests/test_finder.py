@@ -9,7 +9,11 @@ from random import Random
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bcast.accessory.catalogue import load_named, names
+from bcast.accessory.description import Description
 from bcast.accessory.template import Value
 from bcast.datagram import Datagram, Endpoint, Family, Group
 from bcast.device import Added, Cause, Changed, DeviceEvent, Removed, Suspect
@@ -394,6 +398,38 @@ def test_doors() -> None:
         form("probe", "who", source_port=47808), form("reply", "i", to="broadcast"), port=47808
     )
     assert asking_doors([bacnet]) == (Door(47808),)
+
+
+# -- whatever comes -------------------------------------------------------------------------------
+
+CATALOGUE = [one for one in map(load_named, names()) if not one.needs]
+SAMPLES = [(one, sample.payload) for one in CATALOGUE for sample in one.samples]
+
+
+@given(st.sampled_from(SAMPLES), st.data())
+def test_no_datagram_does_any_harm(sample: tuple[Description, bytes], data: st.DataObject) -> None:
+    """Real ones with something wrong, to whoever searches and whoever is searched."""
+    description, payload = sample
+    changed = bytearray(payload)
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = data.draw(st.integers(0, len(changed) - 1))
+        changed[place] = data.draw(st.integers(0, 255))
+    del changed[data.draw(st.integers(1, len(changed))) :]
+    finder = Finder([description], random=Random(1))
+    mimic = Mimic(description, {}, number=2, random=Random(1))
+    now = 0.0
+    for machine in (finder, mimic):
+        machine.interfaces_changed(attached(machine.doors), 0.0)
+        for door in machine.doors:
+            one = datagram(bytes(changed), to=door.port or 40_000)
+            machine.receive_datagrams(Received(ETH, [one]), now)
+        for _ in range(20):
+            machine.datagrams_to_send(now)
+            if (timer := machine.get_timer()) is None or timer > 10.0:
+                break
+            now = max(now, timer)
+            machine.handle_timer(now)
+    assert len(finder.devices) <= 1
 
 
 # -- by hand --------------------------------------------------------------------------------------

@@ -9,11 +9,14 @@ import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import typer
 
+from bcast.accessory.catalogue import load_named
+from bcast.accessory.template import Own
 from bcast.cli.devices import device_object, event_object
 from bcast.cli.messages import message_object
 from bcast.cli.output import interface_object
@@ -91,10 +94,20 @@ def test_an_interface() -> None:
 
 
 def test_a_datagram() -> None:
-    form = JsonFormat()
-    payloads = (b"hi", encode(MESSAGES[1]), b"\xbd\x50")
+    form = JsonFormat(explain=True)
+    payloads = (b"hi", encode(MESSAGES[1]), b"\xbd\x50", encode_probe("ssdp"))
     lines = [told(form.datagram(datagram(payload))) for payload in payloads]
     assert set().union(*lines) == names("datagram")
+    assert set(lines[0]["misfits"]) > {"ssdp probe search", "ssdp reply found"}
+    assert lines[3]["protocol"] == "ssdp"
+    assert set(lines[3]["message"]) == names("message", "name of a described message")
+
+
+def encode_probe(protocol: str) -> bytes:
+    """A probe of a protocol of the catalogue."""
+    description = load_named(protocol)
+    [form] = [one for one in description.messages if one.role == "probe"]
+    return description.encode(form, {}, own=Own(), random=Random(1), now=0.0)
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
@@ -204,6 +217,20 @@ def test_the_summary_of_a_search() -> None:
     assert set(summary) - {"event"} == search - happened
     *_, summary = run("watch", "-t", "0")
     assert set(summary) - {"event"} == search - {"not_matching"}
+
+
+def test_an_accessory() -> None:
+    done = subprocess.run(
+        [*COMMAND, "impersonate", "wiz", "-i", "lo", "-t", "0", "--json"],
+        env={**os.environ, **environment()},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    *_, played, summary = map(json.loads, done.stdout.splitlines())
+    assert set(played) - {"event"} == names(played["event"])
+    assert set(summary) - {"event"} == names("summary", "name of a part")
 
 
 def test_an_announcement() -> None:

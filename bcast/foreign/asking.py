@@ -73,9 +73,8 @@ class Protocol:
         self.later = [form for form in messages if form.role == "probe" and form.after]
         #: The ports of its doors, by which its messages come.
         self.doors = frozenset(door.port for door in asking_doors([description]))
-        delays = [form.delay[1] for form in messages if form.role == "reply"]
-        #: The longest that a reply may take, in seconds.
-        self.patience = max((seconds(delay, {}, MAX_DELAY) for delay in delays), default=0.0)
+        #: The longest that a reply to what was asked so far may take, in seconds.
+        self.patience = 0.0
         #: When all were asked, by interface, and when suspects were last looked for.
         self.begun: dict[int, float] = {}
         self.checked = -CHECK
@@ -108,6 +107,13 @@ class Protocol:
         if place not in self._followed and len(self._followed) >= _FOLLOWED:
             del self._followed[next(iter(self._followed))]
         return self._followed.setdefault(place, {})
+
+    def note_asked(self, form: Form, values: Mapping[str, Value]) -> None:
+        """A probe with these values was sent to all."""
+        for reply in self.description.messages:
+            if reply.role == "reply" and form.name in reply.answers:
+                delay = seconds(reply.delay[1], values, MAX_DELAY)
+                self.patience = max(self.patience, min(delay, MAX_DELAY))
 
     def question(self, form: Form, index: int) -> Question | None:
         """The first probe to all that a message may be the reply to."""

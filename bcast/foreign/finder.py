@@ -148,8 +148,6 @@ class Finder:
             if due.device or due.interface != index or due.protocol is not protocol
         ]
         heapify(self._due)
-        asked = max(((f.repeat[0] - 1) * f.repeat[1] for f in protocol.first), default=0.0)
-        self._calm = max(self._calm or 0.0, now + asked + protocol.patience + _PROMPT)
         self._rounds += 1
         protocol.begin(index, now)
         for form in protocol.first:
@@ -224,6 +222,10 @@ class Finder:
             decoded = description.decode(payload, roles=ASKED)
             values = decoded.values if isinstance(decoded, Decoded) else {}
             questions[form.name] = Question(values, now, self._rounds)
+            if find is None:
+                protocol.note_asked(form, values)
+                asked = now + max(0, form.repeat[0] - 1) * form.repeat[1]
+                self._calm = max(self._calm or 0.0, asked + protocol.patience + _PROMPT)
         self._probes += 1
         self._out.append(Outgoing(payload, end.index, there, door))
         return True
