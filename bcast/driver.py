@@ -138,12 +138,13 @@ class Driver(Generic[EventT]):
     ) -> None:
         """Runs another machine side by side with the others, with a socket for each of its doors.
 
+        One without doors has sockets that somebody else looks after, see `watch`.
         ``families``, as far as the driver has them. ``ttl`` of what it sends: None is 1 to groups
         and the system's own to others. Doors that can't be opened are told by `changes`, as those
         of ``name``, and tried again; see `raise_if_none`.
         """
         wanted = [family for family in families if self._only in (None, family)]
-        station = Station(machine)
+        station = Station(machine, wanted)
         for door in doors:
             station.add(
                 self._new_attachments(station, door.port, wanted, door.groups, door, ttl, name)
@@ -179,10 +180,12 @@ class Driver(Generic[EventT]):
 
     def _start(self, station: Station) -> None:
         self._stations.append(station)
-        chosen = select(
-            self._watcher.interfaces, self._include, self._exclude, require=False
-        ).chosen
-        self._changes += log_notices("driver", station.open(chosen, self._clock()))
+        self._changes += log_notices("driver", station.open(self._chosen(), self._clock()))
+
+    def _chosen(self) -> tuple[Interface, ...]:
+        """The interfaces that fit the selection now."""
+        there = self._watcher.interfaces
+        return select(there, self._include, self._exclude, require=False).chosen
 
     def _begin(self, station: Station) -> None:
         self._flush(station, station.tell(self._clock))
@@ -195,6 +198,8 @@ class Driver(Generic[EventT]):
         """Raises why no socket could be opened for any machine, if so."""
         errors: list[BcastError] = []
         for station in self._stations:
+            if not station.doors:
+                return
             for door in station.doors:
                 try:
                     door.raise_if_none()
@@ -225,8 +230,8 @@ class Driver(Generic[EventT]):
 
     @property
     def states(self) -> tuple[InterfaceState, ...]:
-        """The interfaces that it works on, or would; those of the first machine, if several."""
-        return self._stations[0].doors[0].states if self._stations else ()
+        """The interfaces that it works on, or would; those of the first machine with sockets."""
+        return next((s.doors[0].states for s in self._stations if s.doors), ())
 
     @property
     def attached(self) -> tuple[Attached, ...]:
@@ -273,6 +278,14 @@ class Driver(Generic[EventT]):
     def watch(self, readable: int | socket.socket, wake: Callable[[float], object]) -> None:
         """Also waits for that; ``wake`` is called with the time when it is readable."""
         self._selector.register(readable, selectors.EVENT_READ, wake)
+
+    def note(self, notice: Notice) -> None:
+        """Has `changes` tell of what happened to sockets that somebody else looks after."""
+        self._changes += log_notices("driver", [notice])
+
+    def at_close(self, function: Callable[[], object]) -> None:
+        """Has `close` call that, before it closes anything else."""
+        self._opened.callback(function)
 
     def due(self) -> float | None:
         """When to call `turn` at the latest; None: not before `fileno` is readable."""
@@ -380,6 +393,10 @@ class Driver(Generic[EventT]):
         told = [n for station in self._stations for n in station.keep_up(news, now)]
         # All machines have the same interfaces, mostly.
         self._changes += log_notices("driver", list(dict.fromkeys(told)))
+        if news:
+            chosen = self._chosen()
+            for station in self._stations:
+                station.choose(chosen)
         for station in self._stations:
             now = station.tell(self._clock)
         return now

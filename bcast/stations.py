@@ -13,7 +13,7 @@ from typing import Any
 
 from bcast.attachments import Attachments, Inlet
 from bcast.channels import News, Notice
-from bcast.datagram import Datagram, Interface
+from bcast.datagram import Datagram, Family, Interface
 from bcast.interfaces.wording import shown
 from bcast.log import DEBUG, WARNING, is_wanted, log
 from bcast.machine import Attached, Machine, Outgoing, Received
@@ -25,11 +25,17 @@ _door_of = attrgetter("door")
 
 
 class Station:
-    """A machine, with the sockets of its ``doors``, or the one pair of a machine without doors."""
+    """A machine, with the sockets of its ``doors``, or the one pair of a machine without doors.
 
-    def __init__(self, machine: Machine[Any]) -> None:
+    ``families``: those that it speaks in, for a machine whose sockets somebody else has: it has
+    neither, and is told the interfaces that are chosen.
+    """
+
+    def __init__(self, machine: Machine[Any], families: Sequence[Family] = ()) -> None:
         self.machine = machine
         self.doors: list[Attachments] = []
+        self._families = families
+        self._chosen: Sequence[Interface] = ()
         #: The interfaces that the machine has now.
         self.told: tuple[Attached, ...] = ()
         self._ways: dict[int, Attachments] = {}
@@ -45,11 +51,16 @@ class Station:
 
     def open(self, chosen: Sequence[Interface], now: float) -> list[Notice]:
         """Opens its doors on the interfaces ``chosen``."""
+        self.choose(chosen)
         notices: list[Notice] = []
         for door in self.doors:
             notices += door.open(chosen)
             door.retry_later(now)
         return notices
+
+    def choose(self, chosen: Sequence[Interface]) -> None:
+        """Those are chosen now; doors see for themselves."""
+        self._chosen = chosen
 
     def keep_up(self, news: News, now: float) -> list[Notice]:
         """As `Channels.keep_up`, for all doors."""
@@ -87,6 +98,8 @@ class Station:
     def _attached(self) -> tuple[Attached, ...]:
         if len(self.doors) == 1:
             return self.doors[0].attached
+        if not self.doors:
+            return self._without_doors()
         found: dict[int, Attached] = {}
         for door in self.doors:
             for one in door.attached:
@@ -94,6 +107,14 @@ class Station:
                 before = found.get(index)
                 found[index] = one if before is None else _joined(before, one)
         return tuple(found.values())
+
+    def _without_doors(self) -> tuple[Attached, ...]:
+        found = []
+        for interface in self._chosen:
+            families = tuple(f for f in self._families if interface.addresses_of(f))
+            if families and not interface.blocked:
+                found.append(Attached(interface, families, 0))
+        return tuple(found)
 
     def note_drops(self, inlet: Inlet) -> int:
         """Takes the drops of a socket that is being closed; returns how many they are."""
