@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from bcast.datagram import Family, Group, Interface
-from bcast.destinations import DEFAULT_PORT, check_family
+from bcast.destinations import DEFAULT_PORT, MDNS, check_family
 from bcast.device import Added, Cause, Device, DeviceEvent, Removed
 from bcast.discovery.prober import DEFAULT_MAX_PEERS, Prober, SearchStatistics
 from bcast.discovery.search import Opening
@@ -40,8 +40,9 @@ class Browser(Participant[DeviceEvent]):
 
     ``types``: one service type or several; only devices of these. None at all means any.
     ``protocols``: what else than native peers is found: names of protocols or files that describe
-    them (``"./mine.toml"``), ``"all"`` for every protocol that is known; ``"bcast"`` among several
-    means native peers too. None: native peers only. Other protocols have no types.
+    them (``"./mine.toml"``), ``"mdns"`` for services of DNS-SD (needs ``bcast[mdns]``), ``"all"``
+    for every protocol that is known; ``"bcast"`` among several means native peers too. None:
+    native peers only. Only these and ``"mdns"`` have types (there, ``"_ipp._tcp"``).
     ``merge``: a device that speaks several protocols is one; False tells each by itself.
 
     ``interfaces`` and ``exclude`` are selection expressions, one or several; None means the
@@ -195,16 +196,24 @@ def _sweep(
     """The prober, if native peers are searched for, and a sweep if anything else is."""
     if protocols is None:
         return prober, None
+    from bcast.foreign.services import check_service_type
     from bcast.sweep import Sweep, choose
 
     only = check_family(family)
     is_native, others = choose(protocols, only)
-    if others and prober.types:
-        raise ArgumentError("only native peers have types", 'leave them out, or use "bcast" alone')
+    types = prober.types
+    if types and others:
+        if others != [MDNS]:
+            raise ArgumentError(
+                "only native peers and services of mDNS have types",
+                f'leave them out, or use "bcast", "{MDNS}" or both',
+            )
+        for type in types:
+            check_service_type(type)
     native = prober if is_native else None
     if not others:
         return native, None
-    return native, Sweep(native, others, merge=merge, watch=watch, only=only)
+    return native, Sweep(native, others, merge=merge, watch=watch, only=only, types=types)
 
 
 async def discover_async(

@@ -16,6 +16,7 @@ __all__ = [
     "ALL_NODES",
     "DEFAULT_GROUPS",
     "DEFAULT_PORT",
+    "MDNS",
     "NATIVE",
     "Destination",
     "Target",
@@ -36,6 +37,9 @@ DEFAULT_GROUPS = (
 
 #: What that protocol is called among the others.
 NATIVE = "bcast"
+
+#: The protocol by which services are found (DNS-SD), which zeroconf speaks for us.
+MDNS = "mdns"
 
 #: The limited broadcast address (RFC 919, section 7).
 ALL_HOSTS = IPv4Address("255.255.255.255")

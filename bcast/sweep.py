@@ -10,13 +10,14 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bcast.accessory.catalogue import load_named, names
 from bcast.accessory.description import Description
 from bcast.datagram import Family
-from bcast.destinations import NATIVE
+from bcast.destinations import MDNS, NATIVE
 from bcast.device import Added, Device, DeviceEvent
 from bcast.discovery.prober import Prober, SearchStatistics
 from bcast.errors import ArgumentError
@@ -26,8 +27,19 @@ from bcast.foreign.merging import Merger
 
 if TYPE_CHECKING:
     from bcast.driver import Driver
+    from bcast.mdns import Mdns
 
-__all__ = ["ALL", "Protocols", "Sweep", "choose", "host_name", "load_all", "unix_offset"]
+__all__ = [
+    "ALL",
+    "Protocols",
+    "Sweep",
+    "check_mdns",
+    "choose",
+    "everything",
+    "host_name",
+    "load_all",
+    "unix_offset",
+]
 
 #: What all protocols are called.
 ALL = "all"
@@ -41,7 +53,7 @@ class Sweep:
 
     ``merge``: whether a device that speaks several protocols is one. ``watch``: goes on asking,
     and gives up who is silent. ``only``: the family that the search is limited to. ``told``: what
-    the prober has found and told already.
+    the prober has found and told already. ``types``: those of services, for mDNS alone.
     """
 
     def __init__(
@@ -53,6 +65,7 @@ class Sweep:
         watch: bool = True,
         only: Family | None = None,
         told: Iterable[Device] = (),
+        types: Iterable[str] = (),
     ) -> None:
         self._prober = prober
         self._left = list(protocols)
@@ -63,7 +76,8 @@ class Sweep:
             self._merger.take(Added(device))
         while self._merger.next_event() is not None:
             pass
-        self._finders: list[Finder] = []
+        self._types = tuple(types)
+        self._finders: list[Finder | Mdns] = []
 
     @property
     def is_loading(self) -> bool:
@@ -79,6 +93,9 @@ class Sweep:
         """
         while self._left:
             given = self._left.pop(0)
+            if given == MDNS:
+                self._add_mdns(driver)
+                return
             if isinstance(given, str):
                 try:
                     description = load_named(given)
@@ -115,6 +132,14 @@ class Sweep:
         self._finders.append(finder)
         driver.add(finder, finder.doors, families=families, name=description.name)
 
+    def _add_mdns(self, driver: Driver[Any]) -> None:
+        from bcast.mdns import Mdns
+
+        alone = self._prober is None and not self._finders and not self._left
+        finder = Mdns(self._types, since=unix_offset(driver.now()), alone=alone)
+        self._finders.append(finder)
+        finder.start(driver)
+
     # -- what is known ------------------------------------------------------------------------
 
     @property
@@ -125,7 +150,7 @@ class Sweep:
             self._merger.renew(machine.devices)
         return self._merger.devices
 
-    def _machines(self) -> list[Prober | Finder]:
+    def _machines(self) -> list[Prober | Finder | Mdns]:
         return [*self._finders] if self._prober is None else [self._prober, *self._finders]
 
     def _collect(self) -> None:
@@ -186,13 +211,37 @@ def choose(
         return True, []
     given = [protocols] if isinstance(protocols, str | Description) else list(protocols)
     if ALL in given:
-        return True, [*names(), *(one for one in given if isinstance(one, Description))]
+        return True, [*everything(), *(one for one in given if isinstance(one, Description))]
     if not given:
         raise ArgumentError("no protocol is named", f"name one, or '{ALL}'")
-    named = [one for one in given if isinstance(one, str) and one != NATIVE]
-    loaded: list[str | Description] = [*load_all(named, only)]
+    named = [one for one in given if isinstance(one, str) and one not in (NATIVE, MDNS)]
+    loaded: list[str | Description] = []
+    if MDNS in given:
+        check_mdns()
+        loaded.append(MDNS)
+    loaded += load_all(named, only)
     loaded += [one for one in given if isinstance(one, Description)]
     return NATIVE in given, loaded
+
+
+def everything() -> list[str]:
+    """The names of all protocols that there are, besides the native one.
+
+    mDNS is first: it takes several questions, one after the other.
+    """
+    return [MDNS, *names()] if _has_zeroconf() else [*names()]
+
+
+def check_mdns() -> None:
+    """Raises `ArgumentError` if there isn't the package that speaks mDNS."""
+    if not _has_zeroconf():
+        raise ArgumentError(
+            f"{MDNS} needs the package 'zeroconf'", "install it with: pip install 'bcast[mdns]'"
+        )
+
+
+def _has_zeroconf() -> bool:
+    return find_spec("zeroconf") is not None
 
 
 def load_all(wanted: Iterable[str], only: Family | None = None) -> list[Description]:

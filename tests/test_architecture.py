@@ -34,7 +34,7 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
         (
             *("waiting", "counts", "queues", "channels", "results"),
             *("receiver", "legs", "outlets", "sender"),
-            *("attachments", "stations", "driver", "sweep", "runners"),
+            *("attachments", "stations", "driver", "mdns", "sweep", "runners"),
             *("participant", "browser", "announcer", "impersonator"),
             "lans/",
         ),
@@ -52,6 +52,7 @@ THIRD_PARTY = {
     "psutil": "interfaces/",
     "rich": "cli/",
     "typer": "cli/",
+    "zeroconf": "mdns",
 }
 
 #: What nobody imports, except for pytest's plugin: tests have no place in the library.
@@ -59,7 +60,7 @@ BANNED = {"pytest", "_pytest", "hypothesis", "tests"}
 PLUGIN = ("pytest_plugin", "pytest")
 
 #: Who imports asyncio, when it is used: nobody else is to pay for it.
-ASYNCHRONOUS = {"waiting", "runners", "participant"}
+ASYNCHRONOUS = {"waiting", "runners", "participant", "mdns"}
 
 #: All that may be imported from clocks below the drivers: conversions, a default argument, and a
 #: rest between looks at processes.

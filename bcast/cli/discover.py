@@ -118,7 +118,8 @@ def discover(
 ) -> None:
     """Search for devices by all protocols, and show each with its addresses.
 
-    With a TYPE, a realm or keys only native peers (protocol bcast) are searched for.
+    With a TYPE only native peers (protocol bcast) and services of mDNS (like _ipp._tcp) are
+    searched for; with a realm or keys only native peers.
     """
     family = family_of(four, six)
     check_seconds(timeout, "--timeout")

@@ -11,7 +11,7 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bcast.cli.output import Output
-from bcast.destinations import NATIVE
+from bcast.destinations import MDNS, NATIVE
 from bcast.discovery.prober import Prober
 from bcast.errors import ArgumentError
 
@@ -50,8 +50,9 @@ class Source(Protocol):
 class Search:
     """A search by the ``protocols`` that were asked for; None asked for means all.
 
-    ``types`` are native peers' only, and so are a realm and keys: with any of them they alone are
-    searched for. Raises `ArgumentError` for protocols that there aren't, or that have no types.
+    ``types`` are native peers' and services' of mDNS, and a realm and keys are native peers'
+    alone: with any of them only these are searched for. Raises `ArgumentError` for protocols that
+    there aren't, or that have no types.
     """
 
     def __init__(
@@ -70,18 +71,28 @@ class Search:
         self._merge = merge
         self._only = only
         self._native = not protocols or NATIVE in protocols
-        self._descriptions: list[Description] = []
-        others = [name for name in protocols if name != NATIVE]
+        self._named: list[str | Description] = []
+        others = [name for name in protocols if name not in (NATIVE, MDNS)]
+        if others and types:
+            raise ArgumentError(
+                f"{others[0]} has no types", "leave out the TYPE, or that --protocol"
+            )
+        if MDNS in protocols:
+            from bcast.foreign.services import check_service_type
+            from bcast.sweep import check_mdns
+
+            check_mdns()
+            for type in types:
+                check_service_type(type)
+            self._named.append(MDNS)
         if others:
-            if types:
-                raise ArgumentError(
-                    f"{others[0]} has no types", "leave out the TYPE, or that --protocol"
-                )
             from bcast.sweep import load_all
 
-            self._descriptions = load_all(others, only)
-        for_natives = types or domain.realm or domain.keyring is not None
-        self._everything = not protocols and not for_natives
+            self._named += load_all(others, only)
+        for_natives = domain.realm or domain.keyring is not None
+        self._types = tuple(type for type in types if type.endswith(("._tcp", "._udp")))
+        # Types that services can't have are native peers' alone.
+        self._everything = not (protocols or for_natives or (types and not self._types))
         self.prober: Prober | None = None
         self.source: Source
         self._sweep: Sweep | None = None
@@ -95,8 +106,8 @@ class Search:
         """Begins to search by what was asked for by name; the rest of it begins in `advance`."""
         if self._everything:
             self._later = driver.now() + _LATER
-        elif self._descriptions:
-            self._sweep_by(self._descriptions)
+        elif self._named:
+            self._sweep_by(self._named)
             self.advance(driver)
             driver.raise_if_none()
 
@@ -112,6 +123,7 @@ class Search:
             watch=self._watch,
             only=self._only,
             told=told,
+            types=self._types,
         )
 
     def due(self) -> float | None:
@@ -124,12 +136,24 @@ class Search:
         """Begins to search by one protocol more, if it is time and there are any left."""
         if self._later is not None and driver.now() >= self._later:
             self._later = None
-            from bcast.accessory.catalogue import names
-
-            # What happened so far has been told, by the prober itself.
-            self._sweep_by(names(), () if self.prober is None else self.prober.devices)
+            protocols = self._all()
+            if protocols:
+                # What happened so far has been told, by the prober itself.
+                self._sweep_by(protocols, () if self.prober is None else self.prober.devices)
         elif self._sweep is not None and self._sweep.is_loading:
             self._sweep.advance(driver, self._complain)
+
+    def _all(self) -> list[str]:
+        """The protocols that there are; those that have types, if some are wanted."""
+        from bcast.sweep import everything
+
+        found = everything()
+        if self._types:
+            from bcast.foreign.services import is_service_type
+
+            self._types = tuple(filter(is_service_type, self._types))
+            return [MDNS] if self._types and MDNS in found else []
+        return found
 
     def _complain(self, error: ArgumentError) -> None:
         self._output.detail(f"left out: {error}")

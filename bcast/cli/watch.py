@@ -79,7 +79,8 @@ def watch(
 ) -> None:
     """Search for devices, and show how they come, change, fall silent and go.
 
-    With a TYPE, a realm or keys only native peers (protocol bcast) are searched for.
+    With a TYPE only native peers (protocol bcast) and services of mDNS (like _ipp._tcp) are
+    searched for; with a realm or keys only native peers.
     """
     family = family_of(four, six)
     check_seconds(timeout, "--timeout")

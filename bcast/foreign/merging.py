@@ -34,7 +34,7 @@ _SHARING = 16
 _MAC = re.compile(r"[0-9a-f]{2}([:-]?)[0-9a-f]{2}(?:\1[0-9a-f]{2}){4}")
 _UUID = re.compile(r"(?:urn:)?(?:uuid:)?([0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12})")
 # What attributes are called that name the device itself, and not something that it knows.
-_NAMING = frozenset(("mac", "uuid", "udn", "hardware_address"))
+_NAMING = frozenset(("mac", "uuid", "udn", "hardware_address", "deviceid"))
 _NOBODY = frozenset(("0" * 12, "f" * 12, "0" * 32, "f" * 32))
 _MAC_DIGITS = 12
 
@@ -309,7 +309,10 @@ def _key(device: Device) -> _Key:
 def _names_of(device: Device) -> frozenset[str]:
     """Names of its hardware: the digits of hardware addresses and UUIDs."""
     given = [device.id]
-    given += [v for k, v in device.attributes.items() if k.lower() in _NAMING]
+    for key, value in device.attributes.items():
+        # What is called "id" may be made up in the form of a hardware address, as HomeKit does.
+        if key.lower() in _NAMING or (key.lower() == "id" and not _MAC.fullmatch(value.lower())):
+            given.append(value)
     found = set()
     for text in given:
         text = text.lower()
