@@ -119,10 +119,12 @@ def _version(package: str, command: str) -> str | None:
 _LIBCOAP = "libcoap3-bin"
 _OLA = Program("OLA", "ola", "olad")
 _AIOCOAP = Program("aiocoap", "aiocoap")
+_AVAHI = Program("Avahi", "avahi-daemon", "avahi-daemon")
 _BACPYPES = Program("bacpypes3", "bacpypes3")
 _PYRE = Program("pyre", "zeromq-pyre")
 _SSDPY = Program("ssdpy", "ssdpy")
 _WSDISCOVERY = Program("WSDiscovery", "WSDiscovery")
+_ZEROCONF = Program("zeroconf", "zeroconf")
 
 _UPNP = {"id": _UUID, "location": "http://{address}:8080/device.xml"}
 _KASA = {"id": "8006E3A2", "name": "Desk lamp", "model": "HS110(EU)"}
@@ -390,6 +392,20 @@ _RESPONDERS = (
         files=_OLA_FILES,
     ),
     Responder("zre", _PYRE, "pyre_node", {}, asked=False),
+    Responder(
+        "mdns",
+        _ZEROCONF,
+        "zeroconf_service",
+        {"name": "Printer", "type": "_ipp._tcp", "port": 631},
+        ("Printer", "_ipp._tcp.local.", "{address}", "631"),
+    ),
+    Responder(
+        "mdns",
+        _AVAHI,
+        "avahi_service",
+        {"name": "Printer", "type": "_ipp._tcp", "port": 631},
+        ("{folder}", "Printer", "_ipp._tcp", "631"),
+    ),
 )
 
 #: Programs of different protocols, which a host can run together.
