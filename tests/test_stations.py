@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from bcast.channels import InterfaceFailed, InterfaceReady
-from bcast.datagram import Endpoint, Group
+from bcast.datagram import Endpoint, Family, Group
 from bcast.destinations import ALL_HOSTS, DEFAULT_GROUPS
 from bcast.driver import Driver
 from bcast.errors import PortTakenError
@@ -17,7 +17,7 @@ from bcast.machine import Door, Outgoing
 from bcast.receiver import Receiver
 from tests.command import free_port
 from tests.echo import Echo, everybody
-from tests.loopback import loopback, nothing_leaks
+from tests.loopback import Watcher, loopback, nothing_leaks
 
 if sys.platform != "linux":
     pytest.skip("the loopback interface is used as Linux has it", allow_module_level=True)
@@ -162,3 +162,36 @@ def test_a_door_that_only_hears(driver: Driver[bytes]) -> None:
     say(driver, hearing, b"nothing", Endpoint(HERE, port), port)
     assert hearing.payloads == [b"I am here"]
     assert driver.traffic.lost == 1
+
+
+def test_a_machine_whose_sockets_somebody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bcast.driver.InterfaceWatcher", Watcher)
+    Watcher.made.clear()
+    ended: list[str] = []
+    with nothing_leaks(), Driver[bytes](None, interfaces="lo", clock=lambda: 100.0) as driver:
+        machine = Echo()
+        driver.at_close(lambda: ended.append("first"))
+        driver.at_close(lambda: ended.append("last"))
+        driver.add(machine, (), families=(Family.IPV4, Family.IPV6))
+        driver.raise_if_none()  # there is nothing to be opened
+        assert driver.states == ()
+        [attached] = machine.attached[-1]
+        assert (attached.interface.name, attached.doorways) == ("lo", ())
+        assert Family.IPV4 in attached.families
+        [watcher] = Watcher.made
+        watcher.tell(loopback("127.0.0.9"))
+        driver.turn()
+        [attached] = machine.attached[-1]
+        assert [str(one) for one in attached.interface.addresses] == ["127.0.0.9/8"]
+        assert attached.families == (Family.IPV4,)
+        watcher.tell()
+        driver.turn()
+        assert machine.attached[-1] == ()
+        port = free_port()
+        driver.add(Echo(), [Door(port)])
+        assert driver.states == ()
+        failed = InterfaceReady(loopback(), 7)
+        driver.note(failed)
+        assert driver.changes()[-1] == failed
+        assert not ended
+    assert ended == ["last", "first"]
