@@ -428,8 +428,10 @@ def _places_of(interface: Interface, families: Sequence[Family]) -> Iterable[str
     if Family.IPV4 in families:
         # One is enough: the group is joined once on an interface.
         yield str(interface.addresses_of(Family.IPV4)[0].address)
-    # What it can't do on its own host, it would say in the log.
-    if Family.IPV6 in families and InterfaceFlag.LOOPBACK not in interface.flags:
+    # It can't use ::1, nor an address that is still being tried out (RFC 4862), and says so in the
+    # log only.
+    ready = [one for one in interface.addresses_of(Family.IPV6) if not one.tentative]
+    if Family.IPV6 in families and ready and InterfaceFlag.LOOPBACK not in interface.flags:
         yield interface.index
 
 
