@@ -229,6 +229,20 @@ def test_names_that_are_none_are_left_out(net: type[Net]) -> None:
         assert [one.name for one in browser.devices] == ["Printer"]
 
 
+def test_a_flood_of_types_and_names_is_bounded(net: type[Net]) -> None:
+    for number in range(400):
+        net.services[f"a._t{number}._tcp.local."] = (1, ["127.0.0.1"], {})
+        net.services[f"n{number}._ipp._tcp.local."] = (1, ["127.0.0.1"], {})
+    with bcast.Browser(protocols="mdns", interfaces="lo") as browser:
+
+        def refused() -> int | None:
+            return browser.statistics.rejected.get("full")
+
+        # 402 types, of which 256 are asked for; names may be refused besides.
+        eventually(lambda: (refused() or 0) >= 402 - 256 or None)
+        assert len(net.browsers) == 1 + 256
+
+
 def test_a_port_that_is_taken(net: type[Net]) -> None:
     net.failures += [OSError(errno.EADDRINUSE, "Address already in use")] * 2
     with pytest.raises(PortTakenError, match="mdns: UDP port 5353 is taken"):
