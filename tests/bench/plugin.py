@@ -64,8 +64,10 @@ _OWN += [f"tests/test_lans_{n}.py" for n in ("journal", "lab", "loopback", "simu
 
 #: pytest, with the plugin or without, of this project; the environment is stripped.
 _PYTEST = f"import sys; sys.path[:0] = [{str(_PROJECT)!r}]; import pytest; sys.exit(pytest.main())"
-_ALONE = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+_ALONE = ("-p", "no:cacheprovider")
 _WITH = ("-p", "bcast.pytest_plugin")
+#: Nothing is loaded that isn't named, installed or not.
+_ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 class _Report(NamedTuple):
@@ -91,7 +93,7 @@ def run(rounds: int) -> None:
     rows.append(("100 simulated tests of 20 hosts and an hour", took, "<= 60 s"))
     rows.append(("a suite that doesn't use it", _ms(_idle_cost(rounds)), "<= 5 ms"))
     if find_spec("xdist"):
-        report = _suite(_FOUND.format(kind="loopback", count=100), "-n", "4")
+        report = _suite(_FOUND.format(kind="loopback", count=100), "-p", "xdist", "-n", "4")
         rows.append(("100 loopback tests in 4 workers", f"{report.wall:.1f} s, all pass", ""))
     print_table(
         f"plugin: median (worst) of {rounds} rounds, loopback and lab three times as many",
@@ -111,7 +113,9 @@ def _suite(text: str, *args: str) -> _Report:
         junit = Path(folder, "report.xml")
         command = [sys.executable, "-c", _PYTEST, *_ALONE, *_WITH, f"--junitxml={junit}", *args]
         before, began = os.times(), time.perf_counter()
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=_ENVIRONMENT, capture_output=True, text=True, check=False
+        )
         wall, after = time.perf_counter() - began, os.times()
         if done.returncode:
             sys.exit(done.stdout + done.stderr)
@@ -135,7 +139,12 @@ def _idle_cost(rounds: int) -> list[float]:
         programs = {"without": plain, "with": [*plain, *_WITH]}
         stopwatch = [sys.executable, str(Path(__file__).with_name("stopwatch.py")), str(rounds)]
         done = subprocess.run(
-            stopwatch, input=json.dumps(programs), capture_output=True, text=True, check=False
+            stopwatch,
+            input=json.dumps(programs),
+            env=_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
