@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from ipaddress import IPv4Address
 from random import Random
 from typing import Any, Protocol
@@ -18,8 +19,11 @@ from bcast.accessory.template import Value
 from bcast.datagram import Datagram, Endpoint, Family, Group
 from bcast.device import Added, Cause, Changed, DeviceEvent, Removed, Suspect
 from bcast.discovery.rejection import Rejection
+from bcast.errors import ArgumentError
 from bcast.foreign.asking import PERIOD
+from bcast.foreign.casting import Cast
 from bcast.foreign.doors import asking_doors, playing_doors
+from bcast.foreign.ends import End
 from bcast.foreign.finder import Finder
 from bcast.foreign.mimic import Mimic
 from bcast.machine import Attached, Door, Doorway, Received
@@ -478,3 +482,36 @@ def alone(protocol: Fake, **more: Any) -> tuple[Finder, Hear]:
         finder.receive_datagrams(Received(ETH, [datagram(payload, source, port)]), 0.0)
 
     return finder, hear
+
+
+# -- told in the meantime -------------------------------------------------------------------------
+
+
+def test_what_changes_is_announced_and_found_by_whoever_asks_again() -> None:
+    room = Room()
+    playing, beacon = room.play(PLUG), room.play(BEACON, name="radio")
+    finder = room.search(PLUG, BEACON)
+    room.run(4.0)
+    for process, mimic in zip((playing, beacon), room.machines, strict=True):
+        process.call(partial(mimic.change, {"name": "other"}))
+    # The one announces itself, the other waits to be asked.
+    [(_, changed)] = room.run(6.0)
+    assert isinstance(changed, Changed)
+    assert (changed.device.name, changed.device.protocols) == ("other", ("beacon",))
+    room.searching.call(finder.search)
+    [(time, changed)] = room.run(PERIOD)
+    assert isinstance(changed, Changed)
+    assert changed.device.protocols == ("fake",)
+    assert time < 6.01
+    with pytest.raises(ArgumentError, match="no value called 'colour'"):
+        room.machines[0].change({"colour": "red"}, 7.0)
+
+
+def test_a_hardware_address_says_who_it_is_wherever_it_is() -> None:
+    ids = []
+    for own in ("02:00:00:00:0a:01", "02:00:00:00:0a:01", ""):
+        cast = Cast(load_named("lifx"), {}, number=2, hardware_address=own, random=Random(1))
+        end = End(attached(())[0])
+        ids.append([part.values["id"] for part in cast.parts([end], end)])
+    assert ids[0] == ids[1] == ["02:00:00:00:0a:01", "02:00:00:00:0a:02"]
+    assert ids[2] != ids[0]

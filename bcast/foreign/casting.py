@@ -16,7 +16,7 @@ from bcast.accessory.template import Own, Value
 from bcast.errors import ArgumentError
 from bcast.foreign.ends import End
 
-__all__ = ["MAX_ACCESSORIES", "Cast", "Part"]
+__all__ = ["MAX_ACCESSORIES", "Cast", "Part", "next_id"]
 
 #: Accessories that one machine stands in for.
 MAX_ACCESSORIES = 1_000
@@ -44,9 +44,10 @@ class Cast:
     """``number`` accessories, 1..1000, that say the values ``given``, and for the rest what the
     description has for them.
 
-    Who they are follows from ``hardware_address``, so that they are the same when they are played
-    again; their ids, hardware addresses and UUIDs count up, and so does the name, unless it was
-    given. Raises `ArgumentError` for values that the protocol doesn't have.
+    Who they are follows from ``hardware_address`` ("": that of an interface), so that they are
+    the same when they are played again; their ids, hardware addresses and UUIDs count up, and so
+    does the name, unless it was given. Raises `ArgumentError` for values that the protocol doesn't
+    have.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Cast:
         *,
         number: int = 1,
         host: str = "",
+        hardware_address: str = "",
         random: Random,
     ) -> None:
         if not 1 <= number <= MAX_ACCESSORIES:
@@ -68,7 +70,7 @@ class Cast:
         self._given = dict(given)
         self._host = host
         self._random = random
-        self._base = 0
+        self._base = _number(hardware_address)
         # So that what can't be is said before anything is opened.
         self._part(0, "192.0.2.1", [])
 
@@ -76,12 +78,14 @@ class Cast:
         """All of them, on one of the interfaces that there are."""
         if not self._base:
             found = (one.interface.hardware_address for one in ends)
-            address = next((one for one in found if one), "")
-            given = int(address.replace(":", "") or "0", 16)
+            given = _number(next((one for one in found if one), ""))
             self._base = given or self._random.getrandbits(40) | _LOCAL
         usable = [a.address for a in end.interface.addresses if not a.tentative]
         four = [address for address in usable if isinstance(address, IPv4Address)]
-        address = str([*four, *usable, "0.0.0.0"][0]).partition("%")[0]
+        return self.at(str([*four, *usable, "0.0.0.0"][0]).partition("%")[0])
+
+    def at(self, address: str) -> list[Part]:
+        """All of them, where they have that address."""
         made: list[Part] = []
         for place in range(self.number):
             made.append(self._part(place, address, made))
@@ -97,17 +101,21 @@ class Cast:
         own = Own(address, description.port, mac, id, self._host)
         given = dict(self._given)
         if place and "id" in given:
-            given["id"] = _next(given["id"], place)
+            given["id"] = next_id(given["id"], place)
         values = description.accessory(given, own=own, random=self._random)
         if place:
             first = before[0].values
             for key, value in values.items():
                 if key not in given and value == first.get(key):
-                    values[key] = (_next if key == "id" else _counted_up)(value, place)
+                    values[key] = (next_id if key == "id" else _counted_up)(value, place)
             name = values.get("name")
             if isinstance(name, str) and name and "name" not in given:
                 values["name"] = f"{name} {place + 1}"
         return Part(own, values)
+
+
+def _number(hardware_address: str | None) -> int:
+    return int((hardware_address or "").replace(":", "") or "0", 16)
 
 
 def _check(given: Mapping[str, Value], description: Description) -> None:
@@ -130,8 +138,8 @@ def _counted_up(value: Value, place: int) -> Value:
     return _NAMES.sub(lambda found: _added(found[0], place), value)
 
 
-def _next(id: Value, place: int) -> Value:
-    """The id of another accessory."""
+def next_id(id: Value, place: int) -> Value:
+    """The id of the accessory that is so many further."""
     if isinstance(id, int) and not isinstance(id, bool):
         return id + place
     if not isinstance(id, str):

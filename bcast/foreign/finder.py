@@ -140,6 +140,13 @@ class Finder:
 
     # -- asking -------------------------------------------------------------------------------
 
+    def search(self, now: float) -> None:
+        """Asks everybody once more, without waiting until it is time to."""
+        for index in self._ends:
+            for protocol in self._protocols:
+                self._search(protocol, index, now)
+        self._send_due(now)
+
     def _search(self, protocol: Protocol, index: int, now: float) -> None:
         """Asks everybody, from now on."""
         self._due = [

@@ -62,8 +62,9 @@ class _Due(NamedTuple):
 class Mimic:
     """Stands in for accessories of one protocol, on any number of interfaces.
 
-    ``given`` and ``number``: what they say, and how many they are, see `Cast`. ``since``: what
-    Unix time it was when ``now`` was 0. ``host``: what this host is called. Answers go to hosts
+    ``given``, ``number`` and ``hardware_address``: what they say, how many and who they are, see
+    `Cast`. ``since``: what Unix time it was when ``now`` was 0. ``host``: what this host is
+    called. Answers go to hosts
     on the link only, and no faster than a flood of probes could use. Raises `ArgumentError`.
     """
 
@@ -76,10 +77,23 @@ class Mimic:
         random: Random,
         since: float = 0.0,
         host: str = "",
+        hardware_address: str = "",
     ) -> None:
         self.description = description
         self.doors: tuple[Door, ...] = playing_doors(description)
-        self._cast = Cast(description, given, number=number, host=host, random=random)
+
+        def cast(given: Mapping[str, Value]) -> Cast:
+            return Cast(
+                description,
+                given,
+                number=number,
+                host=host,
+                hardware_address=hardware_address,
+                random=random,
+            )
+
+        self._make_cast = cast
+        self._cast = cast(given)
         #: Who is stood in for, by the index of the interface.
         self.parts: dict[int, list[Part]] = {}
         self._random = random
@@ -123,14 +137,28 @@ class Mimic:
             elif not end.update(attached):
                 continue
             if not self._is_leaving:
-                self._drop(index)
-                self.parts[index] = self._cast.parts(self._ends.values(), self._ends[index])
-                self._announce(index, now)
+                self._appear(index, now)
         self.handle_timer(now)
+
+    def _appear(self, index: int, now: float) -> None:
+        self._drop(index)
+        self.parts[index] = self._cast.parts(self._ends.values(), self._ends[index])
+        self._announce(index, now)
 
     def _drop(self, index: int) -> None:
         self._due = [due for due in self._due if due.interface != index]
         heapify(self._due)
+
+    def change(self, given: Mapping[str, Value], now: float) -> None:
+        """Says these values from now on instead of those given before, and announces them.
+
+        Raises `ArgumentError` for values that the protocol doesn't have.
+        """
+        self._cast = self._make_cast(given)
+        if not self._is_leaving:
+            for index in self._ends:
+                self._appear(index, now)
+        self.handle_timer(now)
 
     # -- what is said unasked -----------------------------------------------------------------
 
