@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bcast.errors import ArgumentError
 from bcast.messages import Announcement, Beat, Goodbye, Header, Reply, Service
-from bcast.wire import encode, parts_of
+from bcast.wire import encode, pack_services, parts_of
 from bcast.wire.filters import entry
 from bcast.wire.hashes import id64, type_hash
 from bcast.wire.keys import Keyring
@@ -22,6 +22,7 @@ _U32 = 0xFFFF_FFFF
 
 class _Part(NamedTuple):
     services: tuple[Service, ...]
+    packed: bytes
     size: int  # bytes of a reply with it
 
 
@@ -67,10 +68,11 @@ class Offering:
         #: The hashes of the types that are offered.
         self.types = frozenset(type_hash(s.type) for services in parts for s in services)
         self._count = sum(map(len, parts))
-        self._parts = [_Part(services, 0) for services in parts]
-        for number, part in enumerate(self._parts):
-            reply = self._reply(Header(self.id, 0, 0), 0, 1, number, part.services)
-            self._parts[number] = part._replace(size=len(encode(reply, self._keyring)))
+        self._parts = [_Part(services, b"", 0) for services in parts]
+        for number, services in enumerate(parts):
+            reply = self._reply(Header(self.id, 0, 0), 0, 1, number, services)
+            size = len(encode(reply, self._keyring))
+            self._parts[number] = _Part(services, pack_services(reply), size)
         self._look()
 
     def _look(self) -> None:
@@ -97,8 +99,9 @@ class Offering:
     def reply(self, nonce: int, interval: int, part: int = 0) -> bytes:
         """A reply with one part of the services; says if there are others."""
         header = self._header(more=len(self._parts) > 1)
-        services = self._parts[part].services
-        return encode(self._reply(header, nonce, interval, part, services), self._keyring)
+        services, packed, _ = self._parts[part]
+        reply = self._reply(header, nonce, interval, part, services)
+        return encode(reply, self._keyring, packed=packed)
 
     def short_reply(self, nonce: int, interval: int, *, more: bool) -> bytes:
         """A reply without services; ``more`` if the other should ask for them."""
@@ -107,10 +110,9 @@ class Offering:
 
     def announcement(self, interval: int) -> bytes:
         header = self._header(more=len(self._parts) > 1)
-        said = Announcement(
-            *(header, self.version, interval, 0, len(self._parts), self._parts[0].services)
-        )
-        return encode(said, self._keyring)
+        services, packed, _ = self._parts[0]
+        said = Announcement(header, self.version, interval, 0, len(self._parts), services)
+        return encode(said, self._keyring, packed=packed)
 
     def beat(self, interval: int) -> bytes:
         return encode(Beat(self._header(), self.version, interval, self._count), self._keyring)

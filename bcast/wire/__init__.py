@@ -7,7 +7,7 @@ Layer 2.
 from __future__ import annotations
 
 from bcast.wire.decoding import Decoder, Reason, decode
-from bcast.wire.encoding import encode, parts_of, service_size
+from bcast.wire.encoding import encode, pack_services, parts_of, service_size
 from bcast.wire.layout import (
     FULL_QUERY,
     MAGIC,
@@ -34,6 +34,7 @@ __all__ = [
     "Reason",
     "decode",
     "encode",
+    "pack_services",
     "parts_of",
     "service_size",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from bcast.errors import ArgumentError
 from bcast.messages import (
@@ -53,14 +52,19 @@ from bcast.wire.layout import (
     VERSION,
 )
 
-__all__ = ["encode", "parts_of", "service_size"]
+__all__ = ["encode", "pack_services", "parts_of", "service_size"]
 
 #: What the services of a part may take: any part fits a tagged reply.
 _ROOM = MAX_DATAGRAM - REPLY_SIZE - TAG_SIZE
 
 
-def encode(message: Message, keyring: Keyring | None = None) -> bytes:
+def encode(
+    message: Message, keyring: Keyring | None = None, *, packed: bytes | None = None
+) -> bytes:
     """The datagram that says the message: with a keyring tagged by its current key.
+
+    ``packed``: what `pack_services` made of the message's services, for who says the same ones
+    again and again; only for a reply or an announcement.
 
     The key id of the header is that of the key, or 0, whatever ``message.header`` has. Raises
     `ArgumentError` if a field is out of its range, or the datagram would be over 1,200 bytes.
@@ -77,7 +81,7 @@ def encode(message: Message, keyring: Keyring | None = None) -> bytes:
             *(MAGIC, VERSION, kind, flags, key_id, header.realm),
             *(header.id, header.epoch, header.sequence),
         )
-        datagram = start + write(message)
+        datagram = start + (write(message) if packed is None else write(message, packed))
     except struct.error as error:
         raise ArgumentError(f"the message can't be sent: {error}", "") from error
     if keyring is not None:
@@ -88,6 +92,18 @@ def encode(message: Message, keyring: Keyring | None = None) -> bytes:
             f"cut it into parts of at most {MAX_DATAGRAM}",
         )
     return datagram
+
+
+def pack_services(said: Reply | Announcement) -> bytes:
+    """The services of a message as bytes. Raises `ArgumentError` for a part that can't be."""
+    if not 0 <= said.part < said.parts <= MAX_PARTS:
+        raise ArgumentError(f"there is no part {said.part} of {said.parts} of a state", "")
+    if len(said.services) > MAX_SERVICES:
+        raise ArgumentError(
+            f"{len(said.services)} services are too many for a part", f"use {MAX_SERVICES}"
+        )
+    first = said.part * MAX_SERVICES
+    return b"".join([_write_service(s, first + n) for n, s in enumerate(said.services)])
 
 
 def service_size(service: Service) -> int:
@@ -166,16 +182,16 @@ def _write_probe(probe: Probe) -> bytes:
     return datagram + _padding(max(0, MIN_PROBE - HEADER_SIZE - len(datagram)))
 
 
-def _write_reply(reply: Reply) -> bytes:
+def _write_reply(reply: Reply, packed: bytes | None = None) -> bytes:
     _check_state(reply)
-    services = _write_services(reply)
+    services = pack_services(reply) if packed is None else packed
     fixed = (reply.nonce, reply.version, reply.interval, reply.part, reply.parts)
     return REPLY_FORMAT.pack(*fixed) + services
 
 
-def _write_announcement(said: Announcement) -> bytes:
+def _write_announcement(said: Announcement, packed: bytes | None = None) -> bytes:
     _check_state(said)
-    services = _write_services(said)
+    services = pack_services(said) if packed is None else packed
     fixed = (said.version, said.interval, said.part, said.parts)
     return ANNOUNCE_FORMAT.pack(*fixed) + services
 
@@ -196,7 +212,7 @@ def _write_query(query: Query) -> bytes:
     return start + _padding(min(query.padding, MAX_DATAGRAM))
 
 
-_WRITERS: dict[type[Message], tuple[int, Callable[[Any], bytes]]] = {
+_WRITERS: dict[type[Message], tuple[int, Callable[..., bytes]]] = {
     Probe: (PROBE, _write_probe),
     Reply: (REPLY, _write_reply),
     Announcement: (ANNOUNCE, _write_announcement),
@@ -214,17 +230,6 @@ def _check_state(said: Reply | Announcement | Beat | Goodbye) -> None:
             f"{said.interval} s are no interval between beats",
             f"use {MIN_INTERVAL} to {MAX_INTERVAL}",
         )
-
-
-def _write_services(said: Reply | Announcement) -> bytes:
-    if not 0 <= said.part < said.parts <= MAX_PARTS:
-        raise ArgumentError(f"there is no part {said.part} of {said.parts} of a state", "")
-    if len(said.services) > MAX_SERVICES:
-        raise ArgumentError(
-            f"{len(said.services)} services are too many for a part", f"use {MAX_SERVICES}"
-        )
-    first = said.part * MAX_SERVICES
-    return b"".join([_write_service(s, first + n) for n, s in enumerate(said.services)])
 
 
 def _write_service(service: Service, index: int) -> bytes:
