@@ -194,8 +194,8 @@ class Driver(Generic[EventT]):
         for station in self._stations:
             station.close()
 
-    def raise_if_none(self) -> None:
-        """Raises why no socket could be opened for any machine, if so."""
+    def raise_if_none(self, *, every_door: bool = False) -> None:
+        """Raises why no socket could be opened for any machine, or for one of the doors, if so."""
         errors: list[BcastError] = []
         for station in self._stations:
             if not station.doors:
@@ -206,7 +206,8 @@ class Driver(Generic[EventT]):
                 except BcastError as error:
                     errors.append(error)
                 else:
-                    return
+                    if not every_door:
+                        return
         if errors:
             raise errors[0]
 

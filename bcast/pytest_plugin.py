@@ -16,7 +16,7 @@ from bcast import __version__
 
 if TYPE_CHECKING:
     from bcast.domain import Domain
-    from bcast.lans import Announced, Lan
+    from bcast.lans import Lan
 
 __all__ = [
     "accessory",
@@ -250,8 +250,9 @@ def bcast_lab(request: pytest.FixtureRequest) -> Iterator[Lan]:
 
 
 @pytest.fixture
-def accessory(lan: Lan) -> Callable[..., Announced]:
-    """Starts fake accessories on the `lan`: ``accessory("lamp-1", "_lamp", slow=0.5)``."""
+def accessory(lan: Lan) -> Callable[..., Any]:
+    """Starts fake accessories on the `lan`: native ones, ``accessory("lamp-1", "_lamp",
+    slow=0.5)``, and those of other protocols, ``accessory("kasa", name="Plug")``."""
     return lan.accessory
 
 

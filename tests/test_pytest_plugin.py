@@ -483,11 +483,16 @@ def blocks() -> list[str]:
 
 
 def test_the_documentation_is_tests_that_pass(run: Run) -> None:
-    first, marked, _, program = blocks()
-    for suite in (first, marked):
+    first, marked, _, described, program = blocks()
+    for suite in (first, marked, described):
         run(suite).assert_outcomes(passed=2)
     namespace: dict[str, object] = {}
     exec(program, namespace)
+
+
+@pytest.mark.kernel
+def test_described_accessories_are_the_same_on_all_lans(run: Run) -> None:
+    run(blocks()[3], "--bcast-lan", "sim,loopback,lab").assert_outcomes(passed=6)
 
 
 @pytest.mark.kernel

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bcast.lans.expectations import ExpectationError
 from bcast.lans.fakes import Switches
-from bcast.lans.hosts import Announced, Host, UnsupportedError
+from bcast.lans.hosts import Announced, Fake, Host, Impersonated, UnsupportedError
 from bcast.lans.lan import Lan
 from bcast.lans.loopback import LoopbackLan, loopback_unavailable
 from bcast.lans.simulated import SimulatedLan
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Announced",
     "ExpectationError",
+    "Fake",
     "Host",
+    "Impersonated",
     "LabLan",
     "Lan",
     "LoopbackLan",

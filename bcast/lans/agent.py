@@ -15,10 +15,9 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from bcast.domain import Domain
-from bcast.driver import Driver
 from bcast.errors import BcastError
-from bcast.lans.fakes import Accessory
-from bcast.lans.residents import make_resident
+from bcast.lans.residents import Occupant, make_resident, open_driver
+from bcast.sweep import unix_offset
 
 __all__ = ["Failure", "Line", "Ready", "Task", "main"]
 
@@ -27,14 +26,15 @@ _LENGTH = 4
 
 
 class Task(NamedTuple):
-    """What an agent is to run: an accessory, or if there is none an observer.
+    """What an agent is to run: an accessory, or what the observer searches by.
 
-    ``began``: when its time began, on the monotonic clock.
+    ``began``: when its time began, on the monotonic clock. ``host``: what its host is called.
     """
 
     began: float
     domain: Domain
-    accessory: Accessory | None
+    occupant: Occupant
+    host: str
 
 
 class Ready(NamedTuple):
@@ -111,16 +111,16 @@ def _run(line: Line) -> None:
     while task is None:
         task = next(line.receive(), None)
     began = task.began
-    machine, domain = make_resident(
-        task.accessory, task.domain, random=SystemRandom(), note=line.send
+    resident = make_resident(
+        task.occupant,
+        task.domain,
+        random=SystemRandom(),
+        since=unix_offset(monotonic() - began),
+        host=task.host,
+        note=line.send,
     )
-    with Driver(
-        machine,
-        port=domain.port,
-        groups=domain.groups,
-        broadcast=domain.broadcast,
-        clock=lambda: monotonic() - began,
-    ) as driver:
+    machine = resident.machine
+    with open_driver(resident, machine, clock=lambda: monotonic() - began) as driver:
 
         def hear(now: float) -> None:
             for verb, arguments in line.receive():

@@ -10,6 +10,7 @@ from typing import NoReturn, TypeVar
 
 from bcast.device import Cause, Changed, Device, DeviceEvent, Removed, Restarted
 from bcast.errors import ArgumentError
+from bcast.lans.hosts import Impersonated
 from bcast.lans.journal import Journal, Note
 from bcast.lans.wanted import Match, Wanted
 
@@ -54,8 +55,11 @@ class Expecting(ABC):
         """Lets time go by until ``ready()``, but not past ``limit``; whether it is."""
 
     @abstractmethod
-    def _observe(self, *, search: bool = False) -> None:
-        """Has the observer listen from now on, and search once more."""
+    def _observe(self, *, search: bool = False, silent: bool = False) -> None:
+        """Has the observer listen from now on, and search once more.
+
+        ``silent``: by protocols whose accessories say nothing unasked, whatever ``search`` is.
+        """
 
     # -- time and what was heard --------------------------------------------------------------
 
@@ -139,10 +143,10 @@ class Expecting(ABC):
     def expect_change(self, match: Match = (), *changed: str, within: float = PATIENCE) -> Device:
         """What a device offers changes: all fields named, or any. Returns it as it is then.
 
-        Fields are those of `bcast.Device`: name, type, port, attributes, sightings.
+        Fields are those of `bcast.Device`: name, type, port, attributes, sightings, protocols.
         """
         __tracebackhide__ = True
-        known = ("name", "type", "port", "attributes", "sightings")
+        known = ("name", "type", "port", "attributes", "sightings", "protocols")
         for name in changed:
             if name not in known:
                 raise ArgumentError(f"no {name!r} can change", f"use {', '.join(known)}")
@@ -158,6 +162,11 @@ class Expecting(ABC):
     def expect_restart(self, match: Match = (), *, within: float = PATIENCE) -> Device:
         """A device comes back after a restart. Returns it as it is then."""
         __tracebackhide__ = True
+        if isinstance(match, Impersonated):
+            raise ArgumentError(
+                f"{match.protocol} doesn't tell that an accessory restarted",
+                "expect it with expect_device",
+            )
         return self._expect_event(match, lambda e: isinstance(e, Restarted), "restarted", within)
 
     def _expect_event(
@@ -173,7 +182,7 @@ class Expecting(ABC):
                     return number, event.device
             return None
 
-        found = self._await(find, within)
+        found = self._await(find, within, silent=True)
         if found is None:
             self._fail(f"no device {wanted} {words} within {within:g} s", wanted)
         number, device = found
@@ -189,7 +198,12 @@ class Expecting(ABC):
         return next(filter(wanted, self.devices), None)
 
     def _await(
-        self, find: Callable[[], ResultT | None], seconds: float, *, search: bool = False
+        self,
+        find: Callable[[], ResultT | None],
+        seconds: float,
+        *,
+        search: bool = False,
+        silent: bool = False,
     ) -> ResultT | None:
         """What ``find`` returns as soon as that isn't None; None if it is for so many seconds."""
         check_seconds(seconds)
@@ -199,12 +213,13 @@ class Expecting(ABC):
         def ready() -> bool:
             nonlocal found, seen
             if self.journal.count == seen:
-                return False
+                return found is not None
             seen = self.journal.count
             found = find()
             return found is not None
 
-        self._observe(search=search and not ready())
+        is_there = (search or silent) and ready()
+        self._observe(search=search and not is_there, silent=silent and not is_there)
         self._pass_time(ready, self.now + seconds)
         return found
 

@@ -1,4 +1,4 @@
-"""A fake native accessory: a peer that can be told to misbehave, as firmware does. A machine."""
+"""Fake accessories that can be told to misbehave, as firmware does; and the native one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import inf
 from random import Random
 from typing import Any, TypedDict
 
-from bcast.discovery.responder import Responder, ResponderEvent
+from bcast.discovery.responder import Responder
 from bcast.domain import Domain
 from bcast.errors import ArgumentError
 from bcast.machine import Attached, Machine, Outgoing, Received
@@ -16,7 +16,7 @@ from bcast.messages import Message, Reply, Service
 from bcast.values import Value
 from bcast.wire import decode, encode
 
-__all__ = ["Accessory", "FakeAccessory", "SwitchSettings", "Switches"]
+__all__ = ["Accessory", "FakeAccessory", "Misbehaving", "SwitchSettings", "Switches"]
 
 
 class Switches(Value):
@@ -64,10 +64,10 @@ class SwitchSettings(TypedDict, total=False):
 
 
 class Accessory(Value):
-    """What a fake accessory is made of; ``interval`` as `Responder` has it.
+    """What a fake native accessory is made of; ``interval`` as `Responder` has it.
 
-    All that a LAN needs to know of one is here and in its machine, which has a method for each
-    thing that it may be told: `FakeAccessory.switch`, `FakeAccessory.offer` and so on.
+    Its machine has a method for each thing that it may be told: `FakeAccessory.switch`,
+    `FakeAccessory.offer` and so on.
     """
 
     services: tuple[Service, ...]
@@ -75,23 +75,71 @@ class Accessory(Value):
     switches: Switches = Switches()
     interval: float | None = None
 
-    def meets(self, domain: Domain) -> Domain:
-        """The port and the groups that it is heard on, given those of the LAN."""
-        return domain
 
-    def machine(
-        self,
-        *,
-        random: Random,
-        domain: Domain,
-        decode: Callable[[bytes], Message] = decode,
-    ) -> Machine[Any]:
-        """What is run on a host."""
-        return FakeAccessory(self, random=random, domain=domain, decode=decode)
+class Misbehaving:
+    """A machine between its own honesty and the network. A `bcast.machine.Machine`."""
+
+    def __init__(self, machine: Machine[Any], switches: Switches) -> None:
+        self._machine = machine
+        self._switches = switches
+        #: Whether it says nothing any more.
+        self._is_gone = False
+        self._held: list[tuple[float, int, Outgoing]] = []
+        self._count = 0
+
+    def switch(self, switches: Switches, now: float) -> None:
+        """Misbehaves so from now on."""
+        self._switches = switches
+
+    def _said(self, now: float) -> list[Outgoing]:
+        """What it would send."""
+        return self._machine.datagrams_to_send(now)
+
+    def _spoil(self, outgoing: Outgoing) -> list[Outgoing]:
+        """What becomes of a datagram by the switches that concern its message."""
+        return [outgoing]
+
+    def interfaces_changed(self, interfaces: Sequence[Attached], now: float) -> None:
+        self._machine.interfaces_changed(interfaces, now)
+
+    def receive_datagrams(self, received: Received, now: float) -> None:
+        self._machine.receive_datagrams(received, now)
+
+    def datagrams_to_send(self, now: float) -> list[Outgoing]:
+        outgoing = self._said(now)
+        switches = self._switches
+        if not self._held and switches == _HONEST and not self._is_gone:
+            return outgoing
+        if not (switches.silent or self._is_gone):
+            for one in outgoing:
+                for spoilt in self._spoil(one):
+                    self._count += 1
+                    heappush(self._held, (now + switches.slow, self._count, self._cut(spoilt)))
+        ready = []
+        while self._held and self._held[0][0] <= now:
+            ready.append(heappop(self._held)[2])
+        return ready
+
+    def _cut(self, outgoing: Outgoing) -> Outgoing:
+        if not self._switches.malformed:
+            return outgoing
+        return outgoing._replace(payload=outgoing.payload[: len(outgoing.payload) // 2])
+
+    def get_timer(self) -> float | None:
+        timer = self._machine.get_timer()
+        if self._held and (timer is None or self._held[0][0] < timer):
+            return self._held[0][0]
+        return timer
+
+    def handle_timer(self, now: float) -> None:
+        self._machine.handle_timer(now)
+
+    def next_event(self) -> object | None:
+        return self._machine.next_event()
 
 
-class FakeAccessory:
-    """A responder between its own honesty and the network. A `bcast.machine.Machine`."""
+class FakeAccessory(Misbehaving):
+    """A native accessory that can be told to misbehave."""
 
     def __init__(
         self,
@@ -101,7 +149,6 @@ class FakeAccessory:
         domain: Domain,
         decode: Callable[[bytes], Message] = decode,
     ) -> None:
-        self._switches = accessory.switches
         self._keyring = domain.keyring
         self._other_id = random.randbytes(16)
         self._responder = Responder(
@@ -112,15 +159,7 @@ class FakeAccessory:
             interval=accessory.interval,
             decode=decode,
         )
-        self._gone = False
-        self._held: list[tuple[float, int, Outgoing]] = []
-        self._count = 0
-
-    # -- what it is told ----------------------------------------------------------------------
-
-    def switch(self, switches: Switches, now: float) -> None:
-        """Misbehaves so from now on."""
-        self._switches = switches
+        super().__init__(self._responder, accessory.switches)
 
     def offer(self, services: Iterable[Service], now: float) -> None:
         """Offers these services from now on."""
@@ -129,58 +168,19 @@ class FakeAccessory:
     def leave(self, now: float) -> None:
         """Says goodbye and nothing else any more, unless it forgets to."""
         if self._switches.forgets_goodbye:
-            self._gone = True
+            self._is_gone = True
         else:
             self._responder.leave(now)
 
-    # -- Machine ------------------------------------------------------------------------------
-
-    def interfaces_changed(self, interfaces: Sequence[Attached], now: float) -> None:
-        self._responder.interfaces_changed(interfaces, now)
-
-    def receive_datagrams(self, received: Received, now: float) -> None:
-        self._responder.receive_datagrams(received, now)
-
-    def datagrams_to_send(self, now: float) -> list[Outgoing]:
-        outgoing = self._responder.datagrams_to_send(now)
-        switches = self._switches
-        if not self._held and switches == _HONEST and not self._gone:
-            return outgoing
-        if not (switches.silent or self._gone):
-            for one in outgoing:
-                for spoilt in self._spoil(one):
-                    self._count += 1
-                    heappush(self._held, (now + switches.slow, self._count, spoilt))
-        ready = []
-        while self._held and self._held[0][0] <= now:
-            ready.append(heappop(self._held)[2])
-        return ready
-
     def _spoil(self, outgoing: Outgoing) -> list[Outgoing]:
-        switches = self._switches
         message = decode(outgoing.payload)
-        count = 1
-        if isinstance(message, Reply):
-            if switches.wrong_id:
-                header = message.header._replace(id=self._other_id)
-                payload = encode(message._replace(header=header), self._keyring)
-                outgoing = outgoing._replace(payload=payload)
-            count += switches.twice
-        if switches.malformed:
-            outgoing = outgoing._replace(payload=outgoing.payload[: len(outgoing.payload) // 2])
-        return [outgoing] * count
-
-    def get_timer(self) -> float | None:
-        timer = self._responder.get_timer()
-        if self._held and (timer is None or self._held[0][0] < timer):
-            return self._held[0][0]
-        return timer
-
-    def handle_timer(self, now: float) -> None:
-        self._responder.handle_timer(now)
-
-    def next_event(self) -> ResponderEvent | None:
-        return self._responder.next_event()
+        if not isinstance(message, Reply):
+            return [outgoing]
+        if self._switches.wrong_id:
+            header = message.header._replace(id=self._other_id)
+            payload = encode(message._replace(header=header), self._keyring)
+            outgoing = outgoing._replace(payload=payload)
+        return [outgoing] * (1 + self._switches.twice)
 
 
 _HONEST = Switches()

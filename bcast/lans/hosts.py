@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol, Unpack
 
 from bcast.errors import ArgumentError, BcastError
+from bcast.lans.described import Described, Spoken
 from bcast.lans.fakes import Accessory, Switches, SwitchSettings
 from bcast.matching import exactly
 from bcast.messages import Service
@@ -15,10 +18,12 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
     from subprocess import CompletedProcess
 
+    from bcast.accessory.description import Description
+    from bcast.accessory.template import Value
     from bcast.lab import Running as Process
     from bcast.lans.lan import Lan
 
-__all__ = ["Announced", "Host", "Running", "UnsupportedError"]
+__all__ = ["Announced", "Fake", "Host", "Impersonated", "Running", "UnsupportedError"]
 
 
 class UnsupportedError(BcastError):
@@ -44,7 +49,7 @@ class Host:
     def __init__(self, lan: Lan, name: str, networks: tuple[str, ...]) -> None:
         self.name = name
         self.networks = networks
-        self.accessories: list[Announced] = []
+        self.accessories: list[Fake] = []
         self._lan = lan
 
     def __repr__(self) -> str:
@@ -64,9 +69,31 @@ class Host:
         """
         if not services:
             raise ArgumentError("an accessory without a service can't be found", "give it one")
-        return self._lan._announce(
-            self, Accessory(services, id or b"", Switches().set(switches), interval)
+        made = Accessory(
+            services, id or self._lan.random.randbytes(16), Switches().set(switches), interval
         )
+        return Announced(self._lan, self, made)
+
+    def impersonate(
+        self,
+        description: Description,
+        *,
+        values: Mapping[str, Value] | None = None,
+        count: int = 1,
+        **switches: Unpack[SwitchSettings],
+    ) -> Impersonated:
+        """Starts a fake accessory that a description describes, or ``count`` of them.
+
+        ``values``: what it says, as `bcast.Impersonator` has it. The rest is `Switches`. Raises
+        `ArgumentError` for what can't be, `SocketError` if it can't have its port.
+        """
+        # Real LANs share fixed ports: who was made with the same seed elsewhere is somebody else.
+        id = sha256(self._lan.realm.encode() + self._lan.random.randbytes(16)).digest()[:16]
+        made = Described(
+            Spoken(description), dict(values or {}), count, id, Switches().set(switches)
+        )
+        made.check()
+        return Impersonated(self._lan, self, made)
 
     def address(self, network: str | None = None) -> IPv4Address:
         """Its address on one of its networks; None: the first.
@@ -121,22 +148,97 @@ class Host:
         return self._lan._start_on(self, args, env=env, cwd=cwd)
 
 
-class Announced:
-    """A fake accessory on a host; `Host.announce` makes one."""
+class Fake(ABC):
+    """A fake accessory on a host.
 
-    def __init__(self, lan: Lan, host: Host, accessory: Accessory, running: Running) -> None:
+    ``host``: where it is.
+    """
+
+    _made: Accessory | Described
+
+    def __init__(self, lan: Lan, host: Host, running: Running) -> None:
         self.host = host
         self._lan = lan
-        self._made = accessory
         self._running = running
+        host.accessories.append(self)
 
     def __repr__(self) -> str:
-        return f"<accessory {self.service.name!r} on {self.host.name}>"
+        return f"<accessory {self.name!r} on {self.host.name}>"
+
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """The `bcast.Device.id` that it has, or should have."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    @abstractmethod
+    def conditions(self) -> tuple[str, ...]:
+        """What its device is like, as `bcast.matching.Matcher` has it."""
+
+    @property
+    def switches(self) -> Switches:
+        return self._made.switches
+
+    @abstractmethod
+    def _switch(self, switches: Switches) -> None:
+        """Notes how it misbehaves from now on."""
+
+    def switch(self, **switches: Unpack[SwitchSettings]) -> None:
+        """Changes how it misbehaves, from now on. Raises `ArgumentError`."""
+        changed = self._made.switches.set(switches)
+        self._switch(changed)
+        said = ", ".join(f"{name}={value}" for name, value in switches.items())
+        self._remark(f"is switched to {said}")
+        self._running.tell("switch", changed)
+
+    def leave(self) -> None:
+        """Says goodbye (three times within 0.3 seconds) and nothing more, unless it forgets to.
+
+        An accessory whose protocol has no goodbye just says nothing more.
+        """
+        self._remark("leaves")
+        self._running.tell("leave")
+
+    def crash(self) -> None:
+        """Ends at once, without a word, as without power."""
+        self._remark("crashes")
+        self._running.stop()
+
+    def restart(self) -> None:
+        """Crashes and starts again: the same id, and nothing else that it remembers."""
+        self._remark("restarts")
+        self._running.stop()
+        self._running = self._lan._start(self.host, self._made)
+
+    def roam(self, network: str) -> None:
+        """Its host leaves its networks and connects to this one instead: see `Host.roam`."""
+        self.host.roam(network)
+
+    def _remark(self, what: str) -> None:
+        self._lan._remark(f"{self.name!r} on {self.host.name} {what}")
+
+
+class Announced(Fake):
+    """A fake native accessory on a host; `Host.announce` makes one."""
+
+    def __init__(
+        self, lan: Lan, host: Host, accessory: Accessory, running: Running | None = None
+    ) -> None:
+        self._made: Accessory = accessory
+        super().__init__(lan, host, running or lan._start(host, accessory))
 
     @property
     def id(self) -> str:
-        """The `bcast.Device.id` that it has, or should have."""
         return self._made.id.hex()
+
+    @property
+    def name(self) -> str:
+        return self.service.name
 
     @property
     def service(self) -> Service:
@@ -149,20 +251,10 @@ class Announced:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """What its device is like, as `bcast.matching.Matcher` has it."""
         return f"name={exactly(self.service.name)}", f"type={self.service.type}"
 
-    @property
-    def switches(self) -> Switches:
-        return self._made.switches
-
-    def switch(self, **switches: Unpack[SwitchSettings]) -> None:
-        """Changes how it misbehaves, from now on. Raises `ArgumentError`."""
-        changed = self._made.switches.set(switches)
-        said = ", ".join(f"{name}={value}" for name, value in switches.items())
-        self._remark(f"is switched to {said}")
-        self._made = self._made.__replace__(switches=changed)
-        self._running.tell("switch", changed)
+    def _switch(self, switches: Switches) -> None:
+        self._made = self._made.__replace__(switches=switches)
 
     def change(
         self,
@@ -185,25 +277,64 @@ class Announced:
         self._made = self._made.__replace__(services=(new, *self._made.services[1:]))
         self._running.tell("offer", self._made.services)
 
-    def leave(self) -> None:
-        """Says goodbye (three times within 0.3 seconds) and nothing more, unless it forgets to."""
-        self._remark("leaves")
-        self._running.tell("leave")
 
-    def crash(self) -> None:
-        """Ends at once, without a word, as without power."""
-        self._remark("crashes")
-        self._running.stop()
+class Impersonated(Fake):
+    """A fake accessory of a described protocol on a host; `Host.impersonate` makes one.
 
-    def restart(self) -> None:
-        """Crashes and starts again: the same id, and nothing else that it remembers."""
-        self._remark("restarts")
-        self._running.stop()
-        self._running = self._lan._start(self.host, self._made)
+    If they are several, it is any of them that is expected, and their host that something
+    happens to.
+    """
 
-    def roam(self, network: str) -> None:
-        """Its host leaves its networks and connects to this one instead: see `Host.roam`."""
-        self.host.roam(network)
+    def __init__(
+        self, lan: Lan, host: Host, described: Described, running: Running | None = None
+    ) -> None:
+        self._made: Described = described
+        lan.search(described.description)
+        super().__init__(lan, host, running or lan._start(host, described))
 
-    def _remark(self, what: str) -> None:
-        self._lan._remark(f"{self.service.name!r} on {self.host.name} {what}")
+    @property
+    def id(self) -> str:
+        """As `Fake.id`; of the first, if they are several."""
+        return self._made.device_id() or str(self.host.address())
+
+    @property
+    def name(self) -> str:
+        """What it is called, or if it has no name what it speaks."""
+        return str(self.values.get("name") or self.protocol)
+
+    @property
+    def protocol(self) -> str:
+        """The name of its protocol."""
+        return self._made.description.name
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """What it says; of the first, if they are several."""
+        address = str(self.host.address())
+        return self._made.parts(address)[0].values
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        known = self._made.device_id() if self._made.count == 1 else None
+        who = f"address={self.host.address()}" if known is None else f"id={exactly(known)}"
+        conditions = [f"protocol={self.protocol}", who]
+        # It may be there before it says its name; and others on its host may have another one.
+        if self._made.says_name and len(self.host.accessories) == 1:
+            conditions.append(f"name={exactly(self.name)}")
+        return tuple(conditions)
+
+    def _switch(self, switches: Switches) -> None:
+        made = self._made.__replace__(switches=switches)
+        made.check()
+        self._made = made
+
+    def change(self, **values: Value) -> None:
+        """Says these values from now on, the others as before; and announces them, if it does.
+
+        Raises `ArgumentError`.
+        """
+        made = self._made.__replace__(given={**self._made.given, **values})
+        made.check()
+        self._remark(f"changes its {', '.join(values)}")
+        self._made = made
+        self._running.tell("change", made.given)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from bcast.datagram import Datagram, Endpoint
-from bcast.device import Changed, Device, DeviceEvent, Removed
+from bcast.destinations import NATIVE
+from bcast.device import Added, Changed, Device, DeviceEvent, Removed
 from bcast.errors import DecodeError
+from bcast.foreign.merging import Merger
 from bcast.messages import Announcement, Goodbye, Message, Probe, Query, Reply
 from bcast.wire import decode
 
@@ -41,11 +43,13 @@ class Note(NamedTuple):
     """Something that happened at ``time`` (seconds), on the interface of that name if on one.
 
     A datagram was heard, a question asked, a device came, changed or went, or what a text says.
+    ``words``: what the datagram or the question is, if whoever heard it knows better.
     """
 
     time: float
     interface: str
     subject: Datagram | Asked | DeviceEvent | str
+    words: str = ""
 
 
 class _Event(NamedTuple):
@@ -67,15 +71,38 @@ class Journal:
         self._notes: deque[Note] = deque(maxlen=limit)
         self._events: deque[_Event] = deque(maxlen=limit)
         self._devices: dict[str, Device] = {}
+        self._merger: Merger | None = None
 
     def add(self, notes: Iterable[Note]) -> None:
         with self.changed:
             for note in notes:
-                self.count += 1
-                self._notes.append(note)
-                if not isinstance(note.subject, Datagram | Asked | str):
-                    self._take(note.time, note.subject)
+                if isinstance(note.subject, Datagram | Asked | str):
+                    self._keep(note)
+                    continue
+                for event in self._merged(note.subject):
+                    self._keep(note._replace(subject=event))
+                    self._take(note.time, event)
             self.changed.notify_all()
+
+    def _keep(self, note: Note) -> None:
+        self.count += 1
+        self._notes.append(note)
+
+    def merge(self) -> None:
+        """From now on, what several protocols say of one device is put together."""
+        with self.changed:
+            if self._merger is None:
+                self._merger = Merger()
+                for device in self._devices.values():
+                    list(self._merged(Added(device)))
+
+    def _merged(self, event: DeviceEvent) -> Iterator[DeviceEvent]:
+        if self._merger is None:
+            yield event
+            return
+        self._merger.take(event)
+        while (one := self._merger.next_event()) is not None:
+            yield one
 
     def _take(self, time: float, event: DeviceEvent) -> None:
         self._events.append(_Event(self.count, time, event))
@@ -112,7 +139,7 @@ class Journal:
             notes, dropped = tuple(self._notes), self.count - len(self._notes)
         found: dict[str, list[tuple[float, str]]] = {"": [], **{name: [] for name in interfaces}}
         for note in notes:
-            found.setdefault(note.interface, []).append((note.time, _words(note.subject)))
+            found.setdefault(note.interface, []).append((note.time, _words(note)))
         told = [f"({dropped} older notes are gone)"] if dropped else []
         for name, section in found.items():
             if not section:
@@ -138,13 +165,14 @@ def _shown(section: list[tuple[float, str]]) -> list[str]:
     return lines
 
 
-def _words(subject: Datagram | Asked | DeviceEvent | str) -> str:
+def _words(note: Note) -> str:
+    subject = note.subject
     if isinstance(subject, str):
         return subject
     if isinstance(subject, Asked):
-        return f"asked {subject.destination}: {_content(subject.payload)}"
+        return f"asked {subject.destination}: {note.words or _content(subject.payload)}"
     if isinstance(subject, Datagram):
-        return f"{subject.source}: {_content(subject.payload)}"
+        return f"{subject.source}: {note.words or _content(subject.payload)}"
     return event_words(subject)
 
 
@@ -166,7 +194,9 @@ def event_words(event: DeviceEvent) -> str:
     """``added 'lamp-1' _lamp, eth0 10.0.0.2`` and the like."""
     device = event.device
     where = ", ".join(f"{s.interface} {s.address}" for s in device.sightings) or "nowhere"
-    words = f"{type(event).__name__.lower()} {device.name!r} {device.type}, {where}"
+    spoken = ", ".join(device.protocols)
+    kind = device.type if spoken == NATIVE else f"{device.type} ({spoken})".strip()
+    words = f"{type(event).__name__.lower()} {device.name!r} {kind}, {where}"
     if isinstance(event, Changed):
         return f"{words}: {', '.join(event.changed) or 'answers again'}"
     return f"{words}: {event.cause}" if isinstance(event, Removed) else words

@@ -21,10 +21,10 @@ from bcast.lab import Host as LabHost
 from bcast.lab import Lab, lab_unavailable
 from bcast.lab import Running as Process
 from bcast.lans.agent import Failure, Line, Task
-from bcast.lans.fakes import Accessory
 from bcast.lans.hosts import Host, Running, UnsupportedError
 from bcast.lans.journal import Note
 from bcast.lans.real import RealLan
+from bcast.lans.residents import Occupant
 
 __all__ = ["LabLan", "lab_lan_unavailable"]
 
@@ -161,9 +161,9 @@ class LabLan(RealLan):
 
     # -- what runs ----------------------------------------------------------------------------
 
-    def _start(self, host: Host, accessory: Accessory | None) -> Running:
+    def _start(self, host: Host, occupant: Occupant) -> Running:
         self._agents = [agent for agent in self._agents if not agent.closed]
-        task = Task(self.began, self.domain, accessory)
+        task = Task(self.began, self.domain, occupant, host.name)
         agent = _Agent(self._places[host], task, self.journal.add, self._wake)
         self._agents.append(agent)
         return agent

@@ -8,28 +8,36 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack, overload
 
 from bcast.domain import Domain
 from bcast.errors import ArgumentError
+from bcast.lans.described import Spoken, description_of
 from bcast.lans.expectations import Expecting
-from bcast.lans.fakes import Accessory, SwitchSettings
-from bcast.lans.hosts import Announced, Host, Running, UnsupportedError
+from bcast.lans.fakes import Switches, SwitchSettings
+from bcast.lans.hosts import Announced, Fake, Host, Running, UnsupportedError
 from bcast.lans.journal import Note
+from bcast.lans.residents import Occupant
+from bcast.lans.searching import Search
 from bcast.messages import Service
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
     from subprocess import CompletedProcess
 
+    from bcast.accessory.description import Description
+    from bcast.accessory.template import Value
     from bcast.lab import Running as Process
 
 __all__ = ["Lan", "Settings", "Side"]
 
 #: Hosts of one side of a partition: by name, as they are, or by what runs on them.
-Side = str | Host | Announced | Iterable[str | Host | Announced]
+Side = str | Host | Fake | Iterable[str | Host | Fake]
 
 _OBSERVER = "observer"
+
+# What a native accessory is, unless somebody says.
+_TYPE = "_accessory"
 
 
 class Settings(TypedDict):
@@ -62,7 +70,9 @@ class Lan(Expecting):
         #: The host that hears everything.
         self.observer = Host(self, _OBSERVER, self.networks)
         self._hosts = {_OBSERVER: self.observer}
-        self._observing: Running | None = None
+        #: What it searches by ("": its own protocol), and what runs of that.
+        self._searches: dict[str, Search | None] = {"": None}
+        self._observing: dict[str, Running] = {}
         self._chance = 0.0
         self._sides: tuple[tuple[Host, ...], ...] = ()
 
@@ -92,8 +102,8 @@ class Lan(Expecting):
         """Where a host is on a network that it is on."""
 
     @abstractmethod
-    def _start(self, host: Host, accessory: Accessory | None) -> Running:
-        """Runs an accessory, or if that is None the observer's machine, on a host."""
+    def _start(self, host: Host, occupant: Occupant) -> Running:
+        """Runs an accessory, or what the observer searches by, on a host."""
 
     @abstractmethod
     def _roam(self, host: Host, network: str) -> None:
@@ -171,31 +181,110 @@ class Lan(Expecting):
                 f"there is no network {network!r}", f"use one of {', '.join(self.networks)}"
             )
 
+    @overload
     def accessory(
         self,
-        service: Service | str,
-        type: str = "_accessory",
+        service: Service,
+        /,
+        *,
+        on: str | Sequence[str] | None = None,
+        interval: float | None = None,
+        **switches: Unpack[SwitchSettings],
+    ) -> Announced: ...
+
+    @overload
+    def accessory(
+        self,
+        service: str,
+        /,
+        type: str,
         *,
         port: int = 80,
         attributes: dict[str, str] | None = None,
         on: str | Sequence[str] | None = None,
         interval: float | None = None,
         **switches: Unpack[SwitchSettings],
-    ) -> Announced:
-        """A fake accessory on a host of its own: `host` and `Host.announce` in one."""
-        if isinstance(service, str):
-            service = Service(service, type, port, attributes or {})
-        name = "".join(c if c.isascii() and c.isalnum() else "-" for c in service.name)[:12]
-        free = (f"{name}{n or ''}" for n in range(len(self._hosts) + 1))
-        host = self.host(next(one for one in free if one not in self._hosts), on=on)
-        return host.announce(service, interval=interval, **switches)
+    ) -> Announced: ...
 
-    def _announce(self, host: Host, accessory: Accessory) -> Announced:
-        if not accessory.id:
-            accessory = accessory.__replace__(id=self.random.randbytes(16))
-        announced = Announced(self, host, accessory, self._start(host, accessory))
-        host.accessories.append(announced)
-        return announced
+    @overload
+    def accessory(
+        self,
+        service: str | Description,
+        /,
+        *,
+        port: int = 80,
+        attributes: dict[str, str] | None = None,
+        on: str | Sequence[str] | None = None,
+        interval: float | None = None,
+        count: int = 1,
+        values: Mapping[str, Value] | None = None,
+        name: str = "",
+        id: Value = "",
+        model: str = "",
+        **switches: Unpack[SwitchSettings],
+    ) -> Any: ...
+
+    def accessory(
+        self,
+        service: Service | str | Description,
+        /,
+        type: str | None = None,
+        *,
+        on: str | Sequence[str] | None = None,
+        count: int = 1,
+        values: Mapping[str, Value] | None = None,
+        **given: Any,
+    ) -> Any:
+        """A fake accessory on a host of its own: `Announced`, or `Impersonated`.
+
+        With a ``type``, or as a `Service`, it is a native one; `port`, `attributes` and `interval`
+        as `Host.announce` has them. One argument that is the name of a protocol, a ``.toml`` file
+        or a `Description` is what describes it: then there may be ``count`` of them, and what it
+        says is given by name, or in ``values``, where a name means something else here. All take
+        switches.
+        """
+        protocol = description_of(service) if type is None else None
+        if protocol is not None:
+            switches = {name: given.pop(name) for name in Switches._names if name in given}
+            for word in ("attributes", "interval"):
+                if word in given and word not in protocol.names:
+                    raise ArgumentError(
+                        f"an accessory of {protocol.name} has no {word}",
+                        "give what it says by name, as name='Plug'",
+                    )
+            host = self._new_host(protocol.name, on)
+            said = {**(values or {}), **given}
+            return host.impersonate(protocol, values=said, count=count, **switches)
+        if count != 1 or values:
+            raise ArgumentError(
+                f"{service!r} is no protocol, so it can't have values or be several",
+                "see bcast protocols, or give a file: NAME.toml",
+            )
+        port, attributes = given.pop("port", 80), given.pop("attributes", None)
+        interval = given.pop("interval", None)
+        if not isinstance(service, Service):
+            service = Service(str(service), type or _TYPE, port, attributes or {})
+        Switches().set(given)
+        host = self._new_host(service.name, on)
+        return host.announce(service, interval=interval, **given)
+
+    def _new_host(self, name: str, on: str | Sequence[str] | None) -> Host:
+        """A host for something of that name."""
+        plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in name)[:12]
+        free = (f"{plain}{n or ''}" for n in range(len(self._hosts) + 1))
+        return self.host(next(one for one in free if one not in self._hosts), on=on)
+
+    def search(self, *protocols: str | Description) -> None:
+        """Has the observer search by these protocols too, as it does by those of accessories.
+
+        Names, ``.toml`` files or descriptions. Raises `ArgumentError`.
+        """
+        for one in protocols:
+            description = description_of(one)
+            if description is None:
+                raise ArgumentError(f"{one!r} is no protocol", "see bcast protocols")
+            self._searches.setdefault(description.name, Search(Spoken(description)))
+        self.journal.merge()
 
     @property
     def realm(self) -> str:
@@ -210,11 +299,12 @@ class Lan(Expecting):
         """For programs under test: ``bcast.discover("_lamp", **lan.settings)``."""
         return Settings(interfaces=list(self.networks), realm=self.realm, port=self.port)
 
-    def _observe(self, *, search: bool = False) -> None:
-        if self._observing is None:
-            self._observing = self._start(self.observer, None)
-        elif search:
-            self._observing.tell("search")
+    def _observe(self, *, search: bool = False, silent: bool = False) -> None:
+        for name, one in self._searches.items():
+            if name not in self._observing:
+                self._observing[name] = self._start(self.observer, one)
+            elif search or (silent and name):
+                self._observing[name].tell("search")
 
     def _remark(self, what: str) -> None:
         self.journal.add([Note(self.now, "", what)])
@@ -283,11 +373,11 @@ class Lan(Expecting):
             self._set_sides(before)
 
     def _side(self, side: Side) -> tuple[Host, ...]:
-        listed = [side] if isinstance(side, str | Host | Announced) else list(side)
+        listed = [side] if isinstance(side, str | Host | Fake) else list(side)
         return tuple(self._host_of(one) for one in listed)
 
-    def _host_of(self, one: str | Host | Announced) -> Host:
-        if isinstance(one, Announced):
+    def _host_of(self, one: str | Host | Fake) -> Host:
+        if isinstance(one, Fake):
             return one.host
         if isinstance(one, Host):
             return one

@@ -13,8 +13,8 @@ from bcast.destinations import DEFAULT_GROUPS
 from bcast.domain import Domain
 from bcast.errors import BcastError, InterfaceError
 from bcast.interfaces import list_interfaces, select
-from bcast.lans.fakes import Accessory
 from bcast.lans.hosts import Host, Running, UnsupportedError
+from bcast.lans.residents import Occupant
 from bcast.lans.sockets import SocketLan
 from bcast.sockets.advice import socket_error
 
@@ -66,7 +66,7 @@ class LoopbackLan(SocketLan):
     def _address(self, host: Host, network: str) -> IPv4Address:
         return self._addresses[host] if sys.platform == "linux" else _FIRST
 
-    def _start(self, host: Host, accessory: Accessory | None) -> Running:
+    def _start(self, host: Host, occupant: Occupant) -> Running:
         lo = self._loopback
         if sys.platform == "linux":
             # Only there all of 127.0.0.0/8 is this host.
@@ -74,7 +74,7 @@ class LoopbackLan(SocketLan):
             lo = lo.__replace__(addresses=(own,))
         return self._run(
             host,
-            accessory,
+            occupant,
             interfaces=lo.name,
             family=Family.IPV4,
             list_interfaces=lambda: (lo,),

@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 
 from bcast.domain import Domain
 from bcast.errors import ArgumentError
-from bcast.lans.fakes import Accessory
 from bcast.lans.hosts import Host, Running
 from bcast.lans.lan import Lan
-from bcast.lans.residents import make_resident
+from bcast.lans.residents import Occupant, make_resident
 from bcast.simnet import Faults
 from bcast.simnet import Lan as SimnetLan
 from bcast.simnet.host import Link
@@ -67,14 +66,23 @@ class SimulatedLan(Lan):
     def _address(self, host: Host, network: str) -> IPv4Address:
         return IPv4Address(self._links[host.name, network].address())
 
-    def _start(self, host: Host, accessory: Accessory | None) -> Running:
+    def _start(self, host: Host, occupant: Occupant) -> Running:
         self._randoms += 1
         random = Random(f"{self.seed} {host.name} {self._randoms}")
-        machine, domain = make_resident(
-            accessory, self.domain, random=random, note=self.journal.add, decode=self._decode
-        )
         place = next(one for one in self.simnet.hosts if one.name == host.name)
-        return _Running(place.run(machine, port=domain.port, groups=domain.groups))
+        resident = make_resident(
+            occupant,
+            self.domain,
+            random=random,
+            since=place.clock_ns / 1e9,
+            host=host.name,
+            note=self.journal.add,
+            decode=self._decode,
+        )
+        if resident.doors:
+            return _Running(place.run(resident.machine, doors=resident.doors))
+        domain = resident.domain
+        return _Running(place.run(resident.machine, port=domain.port, groups=domain.groups))
 
     def _roam(self, host: Host, network: str) -> None:
         for name in host.networks:

@@ -10,12 +10,12 @@ from typing import Any
 from bcast.datagram import Datagram, Endpoint, Family, Interface
 from bcast.domain import Domain
 from bcast.driver import Driver
-from bcast.lans.fakes import Accessory
 from bcast.lans.gate import Gate
 from bcast.lans.hosts import Host, Running
 from bcast.lans.real import RealLan
-from bcast.lans.residents import make_resident
+from bcast.lans.residents import Occupant, make_resident, open_driver
 from bcast.runners import ThreadRunner
+from bcast.sweep import unix_offset
 
 __all__ = ["SocketLan", "ThreadRunning"]
 
@@ -42,21 +42,25 @@ class SocketLan(RealLan):
     def _run(
         self,
         host: Host,
-        accessory: Accessory | None,
+        occupant: Occupant,
         *,
         interfaces: Sequence[str] | str | None,
         family: Family | None,
         list_interfaces: Callable[[], tuple[Interface, ...]],
     ) -> ThreadRunning:
-        machine, domain = make_resident(
-            accessory, self.domain, random=SystemRandom(), note=self.journal.add
+        resident = make_resident(
+            occupant,
+            self.domain,
+            random=SystemRandom(),
+            since=unix_offset(self.now),
+            host=host.name,
+            note=self.journal.add,
         )
+        machine = resident.machine
         gate: Gate[Any] = Gate(machine, lambda datagram: self._arrives(host, datagram))
-        driver = Driver(
+        driver = open_driver(
+            resident,
             gate,
-            port=domain.port,
-            groups=domain.groups,
-            broadcast=domain.broadcast,
             interfaces=interfaces,
             family=family,
             clock=lambda: self.now,
@@ -100,7 +104,7 @@ class SocketLan(RealLan):
                 running.set_down(interface, down)
 
     @abstractmethod
-    def _start(self, host: Host, accessory: Accessory | None) -> Running: ...
+    def _start(self, host: Host, occupant: Occupant) -> Running: ...
 
 
 class ThreadRunning:

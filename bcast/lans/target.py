@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, ip_address
-from typing import ClassVar, NoReturn, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from bcast.domain import Domain
 from bcast.errors import ArgumentError
 from bcast.interfaces import list_interfaces, select
-from bcast.lans.fakes import Accessory, Switches, SwitchSettings
-from bcast.lans.hosts import Announced, Host, Running, UnsupportedError
+from bcast.lans.described import Described, Spoken, description_of
+from bcast.lans.fakes import Accessory, Switches
+from bcast.lans.hosts import Announced, Fake, Host, Impersonated, Running, UnsupportedError
+from bcast.lans.residents import Occupant
 from bcast.lans.sockets import SocketLan
 from bcast.lans.wanted import Match, Wanted
 from bcast.matching import exactly
 from bcast.messages import Service
+
+if TYPE_CHECKING:
+    from bcast.accessory.description import Description
+    from bcast.accessory.template import Value
 
 __all__ = ["TargetLan"]
 
@@ -55,32 +61,39 @@ class TargetLan(SocketLan):
 
     def accessory(
         self,
-        service: Service | str,
-        type: str = _ANY_TYPE,
+        service: Service | str | Description,
+        /,
+        type: str | None = None,
         *,
-        port: int = 80,
-        attributes: dict[str, str] | None = None,
         on: str | Sequence[str] | None = None,
-        interval: float | None = None,
-        **switches: Unpack[SwitchSettings],
-    ) -> Announced:
-        """The device; of the service only the type counts, and that only if one is given."""
-        if Switches().set(switches) != Switches():
+        count: int = 1,
+        values: Mapping[str, Value] | None = None,
+        **given: Any,
+    ) -> Any:
+        """The device; only its type counts, and that only if one is given, or its protocol."""
+        if switches := [name for name in Switches._names if given.get(name)]:
             self._refuse(f"be told to be {', '.join(switches)}")
-        if isinstance(service, str):
-            service = Service(service, type, port, attributes or {})
+        protocol = description_of(service) if type is None else None
         host = Host(self, "target", self.networks)
-        return _Device(self, host, Accessory((service,), b""), _Untouched(self))
+        untouched = _Untouched(self)
+        if protocol is not None:
+            if count != 1:
+                self._refuse("be several")
+            return _Spoken(self, host, Described(Spoken(protocol), {}, 1, b""), untouched)
+        if not isinstance(service, Service):
+            port, attributes = given.get("port", 80), given.get("attributes")
+            service = Service(str(service), type or _ANY_TYPE, port, attributes or {})
+        return _Device(self, host, Accessory((service,), b""), untouched)
 
     def _wanted(self, match: Match, on: str | None = None) -> Wanted:
         return Wanted(match, on, self._always)
 
-    def _start(self, host: Host, accessory: Accessory | None) -> Running:
-        if accessory is not None:
+    def _start(self, host: Host, occupant: Occupant) -> Running:
+        if isinstance(occupant, Accessory | Described):
             self._refuse("be started")
         return self._run(
             host,
-            None,
+            occupant,
             interfaces=self.networks,
             family=None,
             list_interfaces=list_interfaces,
@@ -110,20 +123,43 @@ class TargetLan(SocketLan):
         return self.networks
 
 
+def _id_of(fake: Fake) -> str:
+    fits = fake._lan._wanted(fake)
+    for device in fake._lan.devices:
+        if fits(device):
+            return device.id
+    raise ArgumentError("the device wasn't found yet", "expect it first")
+
+
 class _Device(Announced):
     """The real device, as far as a script may know it."""
 
     @property
     def id(self) -> str:
-        fits = self._lan._wanted(self)
-        for device in self._lan.devices:
-            if fits(device):
-                return device.id
-        raise ArgumentError("the device wasn't found yet", "expect it first")
+        return _id_of(self)
 
     @property
     def conditions(self) -> tuple[str, ...]:
         return () if self.service.type == _ANY_TYPE else (f"type={self.service.type}",)
+
+
+class _Spoken(Impersonated):
+    """The real device, known by what it speaks."""
+
+    @property
+    def id(self) -> str:
+        return _id_of(self)
+
+    @property
+    def name(self) -> str:
+        return self.protocol
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        return (f"protocol={self.protocol}",)
+
+    def change(self, **values: Value) -> None:
+        self._running.tell("change")
 
 
 class _Untouched:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from bcast.device import Device
 from bcast.errors import ArgumentError
-from bcast.lans.hosts import Announced
+from bcast.lans.hosts import Fake
 from bcast.matching import Matcher, exactly
 from bcast.messages import Service
 
@@ -15,7 +15,7 @@ __all__ = ["Match", "Wanted"]
 
 #: What a device may be expected to be: an accessory, a service, a condition or several as
 #: `bcast.matching.Matcher` has them, or whatever a function says.
-Match = Announced | Service | str | Iterable[str] | Callable[[Device], bool]
+Match = Fake | Service | str | Iterable[str] | Callable[[Device], bool]
 
 
 class Wanted:
@@ -31,7 +31,7 @@ class Wanted:
         # Not as conditions: an attribute may have any key, that of a device's name too.
         self._attributes: Mapping[str, str] = {}
         conditions: Iterable[str] = ()
-        if isinstance(match, Announced):
+        if isinstance(match, Fake):
             conditions = match.conditions
         elif isinstance(match, Service):
             conditions = (f"name={exactly(match.name)}", f"type={match.type}")

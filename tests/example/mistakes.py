@@ -12,8 +12,8 @@ print(bcast.nothing)  # type: ignore[attr-defined]
 
 
 def misuse(lan: Lan, device: bcast.Device, browser: bcast.Browser) -> None:
-    lan.accessory("lamp", slient=True)  # type: ignore[call-arg]
-    lan.accessory("lamp", slow="much")  # type: ignore[arg-type]
+    lan.accessory("lamp", slient=True)  # type: ignore[call-overload]
+    lan.accessory("lamp", slow="much")  # type: ignore[call-overload]
     lan.expect_device(7)  # type: ignore[arg-type]
     device.name = "other"  # type: ignore[misc]
     for event in browser:
