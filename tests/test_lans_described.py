@@ -294,6 +294,25 @@ def test_it_is_the_same_wherever_it_roams_and_after_a_restart(sim: SimulatedLan)
     assert sim.expect_change(plug, "name").id == plug.id
 
 
+def test_a_change_that_nobody_announces_is_asked_for(sim: SimulatedLan) -> None:
+    plug = sim.accessory("kasa", name="Desk")
+    sim.expect_device(plug)
+    sim.wait(5)
+    plug.change(name="Shelf")
+    assert sim.expect_change(plug, "name", within=1).name == "Shelf"
+
+
+def test_what_is_there_already_is_not_waited_for(sim: SimulatedLan) -> None:
+    plug = sim.accessory("kasa", name="Desk")
+    sim.expect_device(plug)
+    sim.wait(5)
+    began = sim.now
+    plug.change(name="Shelf")
+    sim.wait(60)
+    sim.expect_change(plug, "name")
+    assert sim.now == began + 60
+
+
 def test_several_on_one_host(sim: SimulatedLan) -> None:
     lamps = sim.accessory("lifx", count=3, name="Lamp", id="d0:73:d5:00:00:09")
     sim.expect_device(lamps)
