@@ -28,6 +28,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 #: Set (and not 0) where the kernel's tests must run: then none of them may be skipped.
 REQUIRE_KERNEL = "BCAST_REQUIRE_KERNEL"
+#: What a version of Python changes nothing about: documents, the architecture, the device in C,
+#: algorithms under made-up time, LANs of namespaces. tox runs the tests of these files, and others
+#: that are marked `once`, on one version only.
+ONCE = frozenset(
+    f"test_{name}.py"
+    for name in (
+        *("accessories_document", "architecture", "bench_discovery", "cli_lab", "convergence"),
+        *("device", "draft", "example", "interop", "json_document", "lab", "lab_faults"),
+        *("lab_segment", "lans_lab", "protocol_document", "readme", "rigs", "sandbox"),
+        *("simnet_faults", "simnet_lan", "simnet_segment", "simnet_wifi", "targets"),
+    )
+)
 #: A skipped test that isn't for this user, whatever `REQUIRE_KERNEL` says.
 _FOR_ROOT = pytest.StashKey[bool]()
 
@@ -48,6 +60,13 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         pytest.skip(reason)
     with Lab(privileged=privileged) as opened:
         yield opened
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in ONCE:
+            item.add_marker("once")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -41,6 +41,7 @@ def test_three_accessories_are_found_and_followed(lab: Lab) -> None:
     assert done.stderr.splitlines() == _REMARKS
 
 
+@pytest.mark.once
 def test_without_ipv6_as_objects() -> None:
     with any_lab() as lab:
         host = lab.host("alone")
@@ -55,6 +56,7 @@ def test_without_ipv6_as_objects() -> None:
         assert summary == {"event": "summary", "seen": 6, "missing": 0}
 
 
+@pytest.mark.once
 def test_two_at_a_time_do_not_meet() -> None:
     with any_lab() as lab:
         host = lab.host("alone")
@@ -64,6 +66,7 @@ def test_two_at_a_time_do_not_meet() -> None:
             assert len(each.output().splitlines()) == 6
 
 
+@pytest.mark.once
 def test_nobody_is_in_its_way() -> None:
     """Somebody who has bcast's port for himself."""
     with any_lab() as lab:
@@ -77,6 +80,7 @@ def test_nobody_is_in_its_way() -> None:
             run_bcast(host, "demo")
 
 
+@pytest.mark.once
 def test_what_is_not_seen_is_a_failure() -> None:
     if shutil.which("nft") is None:
         pytest.skip("needs nft")
@@ -103,6 +107,7 @@ def test_without_loopback() -> None:
         assert done.stderr == "bcast: lo has no IPv4 address: add 127.0.0.1/8 to it\n"
 
 
+@pytest.mark.once
 def test_quietly() -> None:
     with any_lab() as lab:
         done = run_bcast(lab.host("alone"), "demo", "-q")
@@ -118,6 +123,7 @@ def test_an_interruption_ends_it() -> None:
         assert "Traceback" not in running.errors()
 
 
+@pytest.mark.once
 def test_only_one_host_of_loopback() -> None:
     """As on other systems, where 127.0.0.1 is all there is."""
     alone = "import bcast.cli.demo as d, sys; d.sys = type(sys)('s'); d.sys.platform = 'darwin'"

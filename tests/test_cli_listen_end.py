@@ -250,6 +250,7 @@ def test_a_reader_that_is_slow_gets_all_of_it(lan: Lan) -> None:
     assert summary["datagrams"] + summary["kernel_drops"] == 20_000
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "args",
     [
