@@ -16,11 +16,14 @@ from tests.bench import (
     receive,
     send,
     start,
+    sweep,
     targets,
 )
 
 #: Those that take minutes run only when they are named.
-_LONG = ("memory", "discovery", "targets", "plugin", "endurance")
+_LONG = ("memory", "discovery", "targets", "plugin", "endurance", "sweep")
+#: Rounds, where it isn't said how many.
+_ROUNDS = {"endurance": 200, "sweep": 5}
 _NAMES = ("receive", "send", "flood", "start", "accessories", *_LONG)
 
 
@@ -31,7 +34,7 @@ def main() -> None:
     parser.add_argument(
         "--rounds",
         type=int,
-        help="how often each takes its turn (default: 21; 200 for `endurance`)",
+        help="how often each takes its turn (default: 21; 200 for `endurance`, 5 for `sweep`)",
     )
     parser.add_argument(
         "--datagrams", type=int, default=1_000_000, help="how many `memory` receives"
@@ -80,7 +83,7 @@ def main() -> None:
 
 
 def _run(name: str, options: argparse.Namespace) -> None:
-    rounds = (200 if name == "endurance" else 21) if options.rounds is None else options.rounds
+    rounds = _ROUNDS.get(name, 21) if options.rounds is None else options.rounds
     if name == "receive":
         receive.run(rounds)
     elif name == "send":
@@ -97,6 +100,8 @@ def _run(name: str, options: argparse.Namespace) -> None:
         discovery.run(options.peers, options.runs, options.only)
     elif name == "accessories":
         accessories.run()
+    elif name == "sweep":
+        sweep.run(rounds)
     elif name == "targets":
         targets.run(options.only, options.quick)
     else:
