@@ -93,6 +93,7 @@ def test_a_hundred_accessories_of_several_protocols_answer_without_a_miss() -> N
         assert {name for d in found for name in d.protocols} == {p.name for p in protocols}
 
 
+@pytest.mark.once  # on the catalogue's own ports, which runs side by side would share
 def test_a_hundred_accessories_of_the_catalogue_answer_without_a_miss() -> None:
     with ExitStack() as opened:
         expected: Counter[str] = Counter()
