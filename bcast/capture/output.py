@@ -44,6 +44,9 @@ class Output:
         self._failure: CaptureError | None = None
         #: How many datagrams are in the file.
         self.written = 0
+        #: How often `write` took its blocks, the file having them all: also in the face of an
+        #: interrupt, whether that came before or after.
+        self.taken = 0
         if isinstance(file, (str, os.PathLike)):
             path = os.fspath(file)
             self._owned = _open(path)
@@ -88,6 +91,7 @@ class Output:
                     self._failure = CaptureError(f"writing {self.name} was interrupted")
                     raise
                 self._push(blocks)
+                self.taken += 1
                 self.written += datagrams
                 raise
         except BrokenPipeError:
@@ -98,6 +102,7 @@ class Output:
             self._cut(self._done - self._count(blocks))
             self._failure = self._sentence(error)
             raise self._failure from error
+        self.taken += 1
         self.written += datagrams
 
     def close(self) -> None:

@@ -134,6 +134,8 @@ class CaptureWriter:
         """
         described = self._describe(interface)
         cache = self._headers.setdefault((described.number, port), {})
+        if self._used > BUFFER_LIMIT:
+            self.flush()  # which an interrupt prevented before
         buffer = self._buffer
         used = self._used
         count = 0
@@ -161,8 +163,11 @@ class CaptureWriter:
                     self._used = used
                     self._pending += count
                     described.delivered += count
-                    used = count = 0
-                    self.flush()
+                    count = 0
+                    try:
+                        self.flush()
+                    finally:
+                        used = self._used
             described.last_ns = time_ns
         except struct.error as error:
             raise ArgumentError(f"no IP datagram can have these values: {error}") from error
@@ -180,14 +185,22 @@ class CaptureWriter:
         self._describe(interface).drops = count
 
     def flush(self) -> None:
-        """Writes what is pending."""
+        """Writes what is pending.
+
+        After an interrupt (`KeyboardInterrupt`) everything that was pending is either in the file
+        or still pending.
+        """
         self._check()
+        if not self._used:
+            return
+        before = self._output.taken
         try:
-            if self._used:
-                with memoryview(self._buffer) as whole, whole[: self._used] as blocks:
-                    self._output.write(blocks, self._pending)
+            with memoryview(self._buffer) as whole, whole[: self._used] as blocks:
+                self._output.write(blocks, self._pending)
         finally:
-            self._used = self._pending = 0
+            # Nothing is called here: between calls is where an interrupt can come.
+            if self._output.taken != before:
+                self._used = self._pending = 0
 
     def close(self, now_ns: int | None = None) -> None:
         """Writes the counts of every interface and closes the file; twice does nothing.
@@ -239,8 +252,10 @@ class CaptureWriter:
         key = interface.index, interface.name, interface.hardware_address
         described = self._described.get(key)
         if described is None:
+            described = _Described(len(self._described))
+            # Both or neither: an interrupt can come only between calls.
             self._append(interface_block(interface))
-            described = self._described[key] = _Described(len(self._described))
+            self._described[key] = described
         return described
 
     def _make(
