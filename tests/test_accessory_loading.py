@@ -81,7 +81,8 @@ def hexed(text: str) -> str:
         (GOOD.replace("4000", "0"), ":3: port: has to be a number from 1 to 65535, and 0 isn't"),
         (GOOD.replace("port = 4000\n", ""), "port: has to be a number from 1 to 65535, and there"),
         (HEAD, "it has no message: add a [[probe]] or an [[announcement]]"),
-        (GOOD + "[[replay]]\n", "replay: isn't a key of a description, did you mean 'reply'?"),
+        (GOOD + "[[replay]]\n", ":8: replay: isn't a key of a description, did you mean 'reply'?"),
+        (GOOD + "[colour.of]\n", ":8: colour: isn't a key of a description"),
         ('group = "10.0.0.1"\n' + GOOD, ":1: group: '10.0.0.1' is no group's address"),
         ("reply = 3\n" + HEAD + PROBE, ":1: reply: write [[reply]] on a line of its own"),
         # what a message is made of

@@ -44,7 +44,7 @@ class Lines:
             pattern = re.compile(rf"\s*\"?{re.escape(key)}\"?\s*[.=]")
             begun = next((i for i, line in enumerate(lines) if pattern.match(line)), -1)
             if begun < 0 and table == "":
-                return 0
+                return self._header(key)
             begun = max(begun, 0)
         first_words = near.strip().splitlines()[0].strip() if near.strip() else ""
         if first_words:
@@ -57,3 +57,8 @@ class Lines:
         opened = lines[begun].rstrip().endswith(("'''", '"""'))
         more = below + opened if below >= 0 else 0
         return int(first) + min(begun + more, len(lines) - 1) + 1
+
+    def _header(self, key: str) -> int:
+        """The line of the first header of a key that is a table."""
+        pattern = re.compile(rf"\s*\[\[?\s*\"?{re.escape(key)}\"?\s*[].]")
+        return next((n for n, line in enumerate(self._lines, 1) if pattern.match(line)), 0)
