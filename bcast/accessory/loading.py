@@ -349,7 +349,9 @@ class _Loader:
             self._check_keys(table, KEYS["sample"])
             content = table.content
             message = content.get("message", "")
-            if message not in forms:
+            if "message" not in content:
+                self.wrong(table, f'say which it is: message = "..." ({", ".join(forms)})')
+            elif message not in forms:
                 self.wrong(
                     table,
                     f"message: there is no message '{message}'{meant(str(message), forms)}",
