@@ -22,7 +22,7 @@ from bcast.discovery.rejection import Rejection
 from bcast.errors import ArgumentError
 from bcast.foreign.asking import PERIOD
 from bcast.foreign.casting import Cast
-from bcast.foreign.doors import asking_doors, playing_doors
+from bcast.foreign.doors import asking_doors, other_ports, playing_doors
 from bcast.foreign.ends import End
 from bcast.foreign.finder import Finder
 from bcast.foreign.mimic import Mimic
@@ -362,6 +362,28 @@ def test_an_address_in_a_probe_is_answered_only_on_the_link() -> None:
     assert mimic.statistics.rejected == {Rejection.OFF_LINK: 1}
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "sentence"),
+    [
+        ("kasa", {"mac": "x"}, "kasa: sysinfo can't be written: 'x' isn't a hardware address"),
+        ("tuya", {"active": "no"}, "tuya: encrypted can't be written: 'no' isn't an integer"),
+        ("lifx", {"name": "n" * 33}, "lifx: label can't be written: .* there is room for 32"),
+        ("lifx", {"colour": 1}, "lifx has no value called 'colour': it has address, id,"),
+    ],
+)
+def test_what_could_never_be_said_is_refused_at_once(
+    name: str, given: dict[str, str], sentence: str
+) -> None:
+    description = load_named(name)
+    if description.needs:
+        pytest.skip(description.needs)
+    with pytest.raises(ArgumentError, match=sentence):
+        Mimic(description, given, random=Random(1))
+    mimic = Mimic(description, {}, random=Random(1))
+    with pytest.raises(ArgumentError, match=sentence):
+        mimic.change(given, 1.0)
+
+
 def test_a_flood_of_probes_is_not_answered_for_ever() -> None:
     mimic = Mimic(PLUG, {}, random=Random(1))
     mimic.interfaces_changed(attached(mimic.doors), 0.0)
@@ -398,6 +420,7 @@ def test_doors() -> None:
     tuya = Fake(form("announcement", "here", ports=(6666, 6667)), port=6666)
     assert asking_doors([tuya]) == (Door(6666, sends=False), Door(6667, sends=False))
     assert playing_doors(tuya) == (Door(0),)
+    assert [other_ports(one) for one in (ssdp, govee, tuya)] == [[], [4002], [6667]]
     bacnet = Fake(
         form("probe", "who", source_port=47808), form("reply", "i", to="broadcast"), port=47808
     )

@@ -188,6 +188,8 @@ def listen(
                 with stopped.breaking():
                     writer = _open_capture(write)
             _begin(output, receiver)
+            for description in spoken:
+                _tell_ports(output, description, receiver.port)
             loop = _Listening(output, receiver, writer, stopped, show, keyring, spoken, explain)
             try:
                 loop.run(count, timeout)
@@ -325,6 +327,16 @@ def _begin(output: Output, receiver: "Receiver") -> None:
         tell(output, notice)
     for name, counts in receiver.statistics.interfaces.items():
         output.detail(f"{name}: a receive buffer of {counts.buffer} bytes was granted")
+
+
+def _tell_ports(output: Output, description: "Description", port: int) -> None:
+    """Says where else a protocol is spoken: one port can be listened to."""
+    from bcast.foreign.doors import other_ports
+
+    ports = {*other_ports(description), description.port} - {port}
+    if ports:
+        listed = ", ".join(map(str, sorted(ports)))
+        output.remark(f"{description.name} is also spoken on port {listed}: choose with -p")
 
 
 def _finish(writer: "CaptureWriter", statistics: "Statistics") -> None:

@@ -11,9 +11,10 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
-from bcast.accessory.description import Description
+from bcast.accessory.description import Decoded, Description
 from bcast.accessory.template import Own, Value
 from bcast.errors import ArgumentError
+from bcast.foreign.asking import ASKED
 from bcast.foreign.ends import End
 
 __all__ = ["MAX_ACCESSORIES", "Cast", "Part", "next_id"]
@@ -47,7 +48,7 @@ class Cast:
     Who they are follows from ``hardware_address`` ("": that of an interface), so that they are
     the same when they are played again; their ids, hardware addresses and UUIDs count up, and so
     does the name, unless it was given. Raises `ArgumentError` for values that the protocol doesn't
-    have.
+    have, or can't say.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Cast:
         self._random = random
         self._base = _number(hardware_address)
         # So that what can't be is said before anything is opened.
-        self._part(0, "192.0.2.1", [])
+        _rehearse(description, self._part(0, "192.0.2.1", []), random)
 
     def parts(self, ends: Iterable[End], end: End) -> list[Part]:
         """All of them, on one of the interfaces that there are."""
@@ -129,6 +130,29 @@ def _check(given: Mapping[str, Value], description: Description) -> None:
             near = get_close_matches(name, listed, n=1)
             advice = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(listed)}"
             raise ArgumentError(f"{description.name} has no value called '{name}'", advice)
+
+
+def _rehearse(description: Description, part: Part, random: Random) -> None:
+    """Says everything once, to nobody. Raises `ArgumentError` for a value that can't be said."""
+    own, values = part.own, part.values
+    for form in description.messages:
+        if form.role == "probe":
+            try:
+                probe = description.encode(
+                    form, {}, own=own, random=random, now=0.0, device=values
+                )
+            except ArgumentError:
+                continue  # It needs values from who asks.
+            decoded = description.decode(probe, roles=ASKED)
+            if isinstance(decoded, Decoded):
+                for answer in description.answers(decoded, values):
+                    asked, ours = decoded.values, answer.values
+                    description.encode(
+                        answer.form, ours, own=own, random=random, now=0.0, probe=asked
+                    )
+        elif form.role != "reply" and form.sent:
+            for ours in description.each(form, values):
+                description.encode(form, ours, own=own, random=random, now=0.0)
 
 
 def _counted_up(value: Value, place: int) -> Value:

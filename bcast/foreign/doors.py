@@ -16,6 +16,7 @@ __all__ = [
     "families_of",
     "group_of",
     "hearing_door",
+    "other_ports",
     "playing_doors",
     "ports_of",
 ]
@@ -66,6 +67,14 @@ def hearing_door(description: Description) -> Door:
     """Where most of it can be heard: its port, with its group."""
     group = group_of(description)
     return Door(description.port, () if group is None else (group,), sends=False)
+
+
+def other_ports(description: Description) -> list[int]:
+    """The ports that its datagrams go to besides its own."""
+    ports: set[int] = set()
+    for form in description.messages:
+        ports.update((form.to.port,) if form.role == "reply" else form.ports)
+    return sorted(ports - {0, description.port})
 
 
 def playing_doors(description: Description) -> tuple[Door, ...]:
