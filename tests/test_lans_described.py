@@ -6,6 +6,7 @@ import pickle
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from bcast.lans import (
     UnsupportedError,
 )
 from bcast.lans.described import Spoken
+from bcast.lans.loopback import TURN
 from tests.command import PATIENCE
 from tests.fakes import Fake, form
 from tests.loopback import nothing_leaks
@@ -75,6 +77,16 @@ def lan(request: pytest.FixtureRequest) -> Iterator[Lan]:
 def sim() -> Iterator[SimulatedLan]:
     with SimulatedLan(networks=2) as made:
         yield made
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """No other process plays anything on the loopback interface, other runs of these tests too."""
+    TURN.take()
+    try:
+        yield
+    finally:
+        TURN.give_back()
 
 
 def said(lan: Lan, protocol: str, name: str) -> list[bytes]:
@@ -185,11 +197,8 @@ def test_another_process_reads_the_file(tmp_path: Path) -> None:
 @ON_LINUX
 @pytest.mark.parametrize("port", [9999, 20002])
 def test_without_one_of_its_ports_it_does_not_start(port: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        try:
-            other.bind(("127.0.0.1", port))
-        except OSError:
-            pytest.skip("somebody else has it")
+    with turn(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", port))
         with (
             nothing_leaks(),
             LoopbackLan() as lan,
@@ -201,6 +210,7 @@ def test_without_one_of_its_ports_it_does_not_start(port: int) -> None:
 @ON_LINUX
 def test_a_real_device_is_known_by_what_it_speaks() -> None:
     with (
+        turn(),
         bcast.Impersonator("knx", values={"name": "real"}, interfaces="lo"),
         TargetLan("127.0.0.1", interfaces=["lo"]) as lan,
     ):

@@ -12,7 +12,6 @@ from bcast.accessory.description import Decoded, Description
 from bcast.accessory.forms import Role
 from bcast.accessory.template import Value
 from bcast.errors import ArgumentError
-from bcast.foreign.asking import ASKED
 from bcast.foreign.casting import Cast, Part, next_id
 from bcast.foreign.mimic import Mimic
 from bcast.lans.fakes import Misbehaving, Switches
@@ -130,32 +129,7 @@ class Described(Frozen):
             raise ArgumentError(
                 f"{name} has no {what}, let alone wrong ones", "use another switch"
             )
-        _rehearse(description, self.parts()[0], Random(self.id))
-
-
-def _rehearse(description: Description, part: Part, random: Random) -> None:
-    """Says all that an accessory says, to nobody: what can't be said is known before."""
-
-    def encode(
-        form_name: str, values: Mapping[str, Value], probe: Mapping[str, Value] | None = None
-    ) -> bytes:
-        form = description.form(form_name)
-        return description.encode(
-            form, values, own=part.own, random=random, now=0.0, probe=probe, device=part.values
-        )
-
-    for form in description.messages:
-        if form.role == "probe":
-            try:
-                asked = description.decode(encode(form.name, {}), roles=ASKED)
-            except ArgumentError:
-                continue  # it asks for something that only a device could tell
-            if isinstance(asked, Decoded):
-                for answer in description.answers(asked, part.values):
-                    encode(answer.form.name, answer.values, asked.values)
-        elif form.role != "reply":
-            for said, values in description.announcements(form.role, part.values):
-                encode(said.name, values)
+        self.parts()
 
 
 class FakeDescribed(Misbehaving):

@@ -13,12 +13,17 @@ from bcast.destinations import DEFAULT_GROUPS
 from bcast.domain import Domain
 from bcast.errors import BcastError, InterfaceError
 from bcast.interfaces import list_interfaces, select
+from bcast.lans.fakes import Accessory
 from bcast.lans.hosts import Host, Running, UnsupportedError
 from bcast.lans.residents import Occupant
 from bcast.lans.sockets import SocketLan
+from bcast.lans.turns import Turn
 from bcast.sockets.advice import socket_error
 
-__all__ = ["LoopbackLan", "loopback_unavailable"]
+__all__ = ["TURN", "LoopbackLan", "loopback_unavailable"]
+
+#: What a LAN has while it plays, or searches by, protocols with fixed ports and no realms.
+TURN = Turn("bcast.lans.loopback")
 
 _FIRST = IPv4Address("127.0.0.1")
 _LAST = IPv4Address("127.255.255.255")
@@ -29,8 +34,10 @@ class LoopbackLan(SocketLan):
 
     The observer is 127.0.0.1. What else is on the loopback interface takes part if it is told
     `Lan.settings`; ``domain`` is for what can't be told: None takes a port that nobody uses, and
-    a realm of its own. ``seed``: what is lost to `loss`. Raises `InterfaceError` if there is no
-    loopback interface with an IPv4 address that is up, `UnsupportedError` for several networks.
+    a realm of its own. ``seed``: what is lost to `loss`. Accessories of described protocols are
+    played by one process at a time: their ports are fixed, so tests in parallel would see each
+    other's. Raises `InterfaceError` if there is no loopback interface with an IPv4 address that is
+    up, `UnsupportedError` for several networks.
     """
 
     kind: ClassVar[str] = "loopback"
@@ -43,6 +50,7 @@ class LoopbackLan(SocketLan):
             )
         self._loopback = _loopback()
         self._held: socket.socket | None = None
+        self._has_turn = False
         if domain is None:
             self._held, port = _hold_port()
             groups = tuple(group for group in DEFAULT_GROUPS if group.family is Family.IPV4)
@@ -57,6 +65,9 @@ class LoopbackLan(SocketLan):
 
     def close(self) -> None:
         super().close()
+        if self._has_turn:
+            TURN.give_back()
+            self._has_turn = False
         if self._held is not None:
             self._held.close()
 
@@ -68,6 +79,9 @@ class LoopbackLan(SocketLan):
 
     def _start(self, host: Host, occupant: Occupant) -> Running:
         lo = self._loopback
+        if not (self._has_turn or occupant is None or isinstance(occupant, Accessory)):
+            TURN.take()
+            self._has_turn = True
         if sys.platform == "linux":
             # Only there all of 127.0.0.0/8 is this host.
             own = Address(self._addresses[host], 8, _LAST)
