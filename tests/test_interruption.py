@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from bcast.cli.interruption import interruptible
+from bcast.cli.interruption import Interrupted, interruptible
 from bcast.errors import SocketError
 
 if sys.platform == "win32":
@@ -38,6 +38,24 @@ def test_which_signal_came_is_noted_and_told_once_to_whoever_waits() -> None:
         stopped.quieten()
         assert not select.select([stopped], [], [], 0)[0]
         assert stopped.is_set()
+
+
+def test_a_slow_reader_is_waited_for_as_long_as_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[tuple[float, ...]] = []
+    monkeypatch.setattr("bcast.cli.interruption.abandon", lambda stream: None)
+    monkeypatch.setattr(signal, "setitimer", lambda _, *seconds: timers.append(seconds))
+    with interruptible() as stopped:
+        with stopped.breaking():
+            stopped.goes_on()
+            assert timers == []
+            stopped.set(signal.SIGINT)
+            stopped.goes_on()
+            assert timers == [(1.0, 1.0)] * 2
+            with pytest.raises(Interrupted):
+                os.kill(os.getpid(), signal.SIGALRM)
+        os.kill(os.getpid(), signal.SIGALRM)
+        with stopped.breaking():
+            assert timers == [(1.0, 1.0)] * 3
 
 
 def test_too_many_open_files_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,11 @@ class Stopped:
         if sys.platform != "win32":
             signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
 
+    def goes_on(self) -> None:
+        """Says that the reader still takes something: after a signal its second begins anew."""
+        if self._set:
+            self._be_patient()
+
     def break_off(self) -> None:
         """Called some time after `set`: whoever reads the output has had long enough."""
         if self._breaks:
@@ -83,11 +88,10 @@ class Stopped:
     def breaking(self) -> Iterator[None]:
         """A block that may wait for a reader for ever.
 
-        In it a signal raises `Interrupted`, if the block doesn't end within a second of it; or,
-        entered after the signal, within a second of that.
+        In it a signal raises `Interrupted`, if the block doesn't end within a second of it, of
+        its beginning, and of what `goes_on` says.
         """
-        if self._set:
-            self._be_patient()
+        self.goes_on()
         self._breaks = True
         try:
             yield

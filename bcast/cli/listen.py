@@ -305,6 +305,7 @@ class _Listening:
             taken[1] += wanted.size
             if self._shows:
                 sys.stdout.write(self.format.batch(wanted))
+                self._stopped.goes_on()
             else:
                 self.format.count(wanted)
             if self._writer is not None:
