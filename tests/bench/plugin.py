@@ -6,8 +6,8 @@
 - a suite that uses nothing of it, with the plugin and without, in turns: CPU time by wait4(2);
 - the same loopback tests in four workers, where pytest-xdist is installed.
 
-``endurance`` runs the plugin's own tests again and again while both cores (or all there are) are
-busy: ``--rounds`` times, 200 unless said. It prints what fails, and how often.
+``endurance`` runs the plugin's own tests again and again, three at once and while both cores (or
+all there are) are busy: ``--rounds`` times, 200 unless said. It prints what fails, and how often.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,8 +61,9 @@ def test_an_hour(bcast_sim, number):
         bcast_sim.expect_device(lamp, within=0)
 """
 
-_OWN = ["tests/test_pytest_plugin.py", *(f"tests/test_lans{n}.py" for n in ("", "_fakes"))]
-_OWN += [f"tests/test_lans_{n}.py" for n in ("journal", "lab", "loopback", "simulated", "target")]
+_OWN = ["tests/test_pytest_plugin.py", *map(str, sorted(_PROJECT.glob("tests/test_lans*.py")))]
+#: How often they run at the same time: so they take turns, as those of several workers do.
+_AT_ONCE = 3
 
 #: pytest, with the plugin or without, of this project; the environment is stripped.
 _PYTEST = f"import sys; sys.path[:0] = [{str(_PROJECT)!r}]; import pytest; sys.exit(pytest.main())"
@@ -154,28 +157,31 @@ def _idle_cost(rounds: int) -> list[float]:
 
 
 def endure(rounds: int) -> None:
-    """Runs the plugin's own tests so often, under load, and prints what failed."""
-    failed: dict[str, int] = {}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rfE", *_OWN]
+    """Runs the plugin's own tests so often, several at once and under load; prints what failed."""
+    failed: Counter[str] = Counter()
+    ended: list[int] = []
     began = time.perf_counter()
-    with _load():
-        for number in range(1, rounds + 1):
-            done = subprocess.run(
-                command, cwd=_PROJECT, capture_output=True, text=True, check=False
-            )
-            for test in re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE):
-                failed[test] = failed.get(test, 0) + 1
+    with _load(), ThreadPoolExecutor(_AT_ONCE) as pool:
+        for done in pool.map(_own_tests, range(rounds)):
+            failed.update(re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE))
+            ended.append(done.returncode)
             last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
-            print(f"{number}: {last}", flush=True)
+            print(f"{len(ended)}: {last}", flush=True)
             if done.returncode:
                 print(done.stdout, done.stderr, flush=True)
     minutes = (time.perf_counter() - began) / 60
     rows = [(test, str(count)) for test, count in sorted(failed.items())]
     print_table(
-        f"endurance: {rounds} repetitions in {minutes:.0f} minutes, all cores busy",
+        f"endurance: {rounds} repetitions in {minutes:.0f} minutes, {_AT_ONCE} at once, all cores"
+        f" busy; {len(ended) - ended.count(0)} failed",
         ("failed", "times"),
         rows or [("nothing", "0")],
     )
+
+
+def _own_tests(number: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rfE", *_OWN]
+    return subprocess.run(command, cwd=_PROJECT, capture_output=True, text=True, check=False)
 
 
 @contextmanager
