@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from bcast.errors import ArgumentError, BcastError, InterfaceError, LabError
 from bcast.lans import ExpectationError, LabLan, LoopbackLan, SimulatedLan, UnsupportedError
+from bcast.lans.agent import Line, Ready
 from bcast.messages import Service
 from tests.command import PATIENCE, environment, eventually
 from tests.loopback import nothing_leaks
@@ -46,6 +48,31 @@ def test_a_command_on_a_host_finds_the_accessory(lan: LabLan) -> None:
     assert "eth0" in running.output()
     assert "phone runs " in lan.timeline
     assert "phone starts cat" in lan.timeline
+
+
+def test_what_is_noted_down_at_the_very_beginning_is_heard(lan: LabLan) -> None:
+    lan.search("wiz")
+    lan.expect_no_device("protocol=wiz", during=0.1)
+    timeline = lan.timeline
+    assert timeline.count("  is there\n") == 2
+    assert timeline.count("asked 255.255.255.255:38899: wiz probe") == 2
+
+
+def test_what_is_said_at_once_is_received_at_once() -> None:
+    ours, theirs = map(Line, socket.socketpair())
+    ours.send(("search", ()))
+    ours.send([b"x" * 100_000])
+    said = theirs.receive()
+    while len(said) < 2:
+        said += theirs.receive()
+    assert said == [("search", ()), [b"x" * 100_000]]
+    ours.send(Ready())
+    ours.send(())
+    assert theirs.receive() == [Ready(), ()]
+    ours.close()
+    with pytest.raises(EOFError):
+        theirs.receive()
+    theirs.close()
 
 
 def test_a_command_that_does_not_exist_is_a_sentence(lan: LabLan) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import pickle
 import socket
 import sys
-from collections.abc import Iterator
 from random import SystemRandom
 from time import monotonic
 from typing import Any, NamedTuple
@@ -38,7 +37,7 @@ class Task(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """The machine runs."""
+    """The machine runs. It may have noted something down before."""
 
 
 class Failure(NamedTuple):
@@ -63,18 +62,20 @@ class Line:
         text = pickle.dumps(subject)
         self._socket.sendall(len(text).to_bytes(_LENGTH, "big") + text)
 
-    def receive(self) -> Iterator[Any]:
-        """Reads once, and yields what is complete then. Raises EOFError at the end."""
+    def receive(self) -> list[Any]:
+        """Reads once, and returns all that is complete then. Raises EOFError at the end."""
         read = self._socket.recv(1 << 16)
         if not read:
             raise EOFError
         self._read += read
+        complete = []
         while len(self._read) >= _LENGTH:
             end = _LENGTH + int.from_bytes(self._read[:_LENGTH], "big")
             if len(self._read) < end:
-                return
+                break
             text, self._read = self._read[_LENGTH:end], self._read[end:]
-            yield pickle.loads(text)
+            complete.append(pickle.loads(text))
+        return complete
 
     def close(self) -> None:
         """Ends it for both, also for a thread that reads. More than once is fine."""
@@ -107,9 +108,10 @@ def main(path: str) -> None:
 
 
 def _run(line: Line) -> None:
-    task: Task | None = None
-    while task is None:
-        task = next(line.receive(), None)
+    told: list[Task] = []
+    while not told:
+        told = line.receive()
+    [task] = told  # More is said when the machine is ready.
     began = task.began
     resident = make_resident(
         task.occupant,

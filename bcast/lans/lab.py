@@ -20,7 +20,7 @@ from bcast.errors import ArgumentError, LabError
 from bcast.lab import Host as LabHost
 from bcast.lab import Lab, lab_unavailable
 from bcast.lab import Running as Process
-from bcast.lans.agent import Failure, Line, Task
+from bcast.lans.agent import Failure, Line, Ready, Task
 from bcast.lans.hosts import Host, Running, UnsupportedError
 from bcast.lans.journal import Note
 from bcast.lans.real import RealLan
@@ -198,7 +198,7 @@ class _Agent:
     ) -> None:
         #: What it failed of.
         self.error: BaseException | None = None
-        self.stopped = self.closed = False
+        self.stopped = self.closed = self._ready = False
         self._where = place.name
         self._note = note
         self._thread: threading.Thread | None = None
@@ -206,9 +206,10 @@ class _Agent:
         self._process, self._line = _dial(place)
         try:
             self._line.send(task)
-            ready = next(self._line.receive())
-            if isinstance(ready, Failure):
-                raise self._told(ready)
+            while not self._ready:
+                self._hear()
+                if self.error is not None:
+                    raise self.error
         except BaseException:
             self.stop()
             raise
@@ -222,17 +223,22 @@ class _Agent:
     def _listen(self) -> None:
         try:
             while True:
-                for message in self._line.receive():
-                    if isinstance(message, Failure):
-                        self.error = self._told(message)
-                    else:
-                        self._note(message)
+                self._hear()
         except (EOFError, OSError):
             if self.stopped:
                 return
             said = self._process.errors().strip()
             self.error = self.error or LabError(f"what ran on {self._where} was ended", said)
             self._failed()
+
+    def _hear(self) -> None:
+        for message in self._line.receive():
+            if isinstance(message, Failure):
+                self.error = self._told(message)
+            elif isinstance(message, Ready):
+                self._ready = True
+            else:
+                self._note(message)
 
     def tell(self, verb: str, *arguments: object) -> None:
         if self.stopped:
