@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,13 @@ def test_without_a_check_a_wrong_file_is_misuse(
     assert f"bcast: {lamp}:1: name: has to be" in out(capsys, 2, str(lamp))
 
 
+@pytest.mark.parametrize("name", ["bcast", "mdns"])
+def test_what_is_spoken_without_a_description(
+    lamp: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert f"{name} is spoken by bcast and has no description" in out(capsys, 2, name)
+
+
 def test_an_unknown_name(lamp: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no protocol 'no-such-thing'" in out(capsys, 2, "no-such-thing")
     assert "there is no protocol 'no-such-thing'" in out(capsys, 2, "no-such-thing", "--check")
@@ -134,9 +142,13 @@ def test_the_list_has_the_users_own_and_hides_no_other_for_a_broken_one(
     (mine / "lamp.toml").write_text(LAMP)
     (mine / "broken.toml").write_text("name = 3\n")
     monkeypatch.setattr(catalogue, "_default", lambda: catalogue.Catalogue([mine]))
+    lacking = "" if find_spec("zeroconf") else " (!)"
     said = out(capsys, 0)
-    assert said.splitlines()[:2] == [
-        "NAME  PORT  GROUP      FOUND BY         TITLE",
-        "lamp  4000  239.1.2.3  probe, presence  Lamps \\x1b[31m",
+    assert [line.split(maxsplit=3) for line in said.splitlines()[:4]] == [
+        ["NAME", "PORT", "GROUP", "FOUND BY         TITLE"],
+        ["bcast", "28232", "239.255.110.72", "probe, presence  bcast's own protocol"],
+        ["mdns", "5353", "224.0.0.251", f"probe, presence  services of mDNS and DNS-SD{lacking}"],
+        ["lamp", "4000", "239.1.2.3", "probe, presence  Lamps \\x1b[31m"],
     ]
+    assert ("(!) mdns: mdns needs the package 'zeroconf'" in said) is bool(lacking)
     assert "broken.toml:1: name: has to be" in said

@@ -233,6 +233,44 @@ def test_an_accessory() -> None:
     assert set(summary) - {"event"} == names("summary", "name of a part")
 
 
+def printed(*args: str, status: int = 0) -> list[dict[str, Any]]:
+    """What a command that needs no network prints."""
+    done = subprocess.run(
+        [*COMMAND, *args, "--json"],
+        env={**os.environ, **environment()},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_route() -> None:
+    routes = [e for e in printed("interfaces", "--explain") if e.pop("event") == "route"]
+    assert {frozenset(one) for one in routes} == {frozenset(names("route"))}
+
+
+def test_a_protocol(tmp_path: Path) -> None:
+    told = printed("protocols")
+    assert [one["name"] for one in told if one["file"] is None] == ["bcast", "mdns"]
+    (cells,) = [cells for cells in rows("protocol") if cells[0] == "`messages`"]
+    parts = set(re.findall("`([a-z]+)`", cells[1]))
+    for one in told:
+        assert one.pop("event") == "protocol"
+        assert set(one) == names("protocol")
+        assert {frozenset(message) for message in one["messages"]} <= {frozenset(parts)}
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("name = 3")
+    right, mistaken = printed("protocols", "--check", "wiz", str(wrong), status=1)
+    documented = names("protocol", "name of a check")
+    assert set(right) - {"event"} == documented
+    assert set(mistaken) - {"event"} == documented - {"samples", "needs"}
+    (cells,) = [c for c in tables("protocol")[1] if c[0] == "`mistakes`"]
+    assert set(mistaken["mistakes"][0]) == set(re.findall("`([a-z]+)`", cells[1]))
+
+
 def test_an_announcement() -> None:
     told = run("announce", "lamp", "_lamp", "-p", "80", "-t", "0")
     (announced,) = [event for event in told if event["event"] == "announced"]

@@ -9,6 +9,7 @@ import typer
 from bcast.cli.options import Json, Quiet, Verbose
 from bcast.cli.output import Output
 from bcast.cli.show import sanitize
+from bcast.destinations import DEFAULT_GROUPS, DEFAULT_PORT, MDNS, NATIVE
 from bcast.errors import ArgumentError, BcastError
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from bcast.accessory.mistakes import DescriptionError
 
 __all__ = ["app"]
+
+#: What isn't described but spoken: name, port, group, title. Of mDNS see RFC 6762, section 3.
+_SPOKEN = (
+    (NATIVE, DEFAULT_PORT, str(DEFAULT_GROUPS[0].address), "bcast's own protocol"),
+    (MDNS, 5353, "224.0.0.251", "services of mDNS and DNS-SD"),
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -74,6 +81,11 @@ def protocols(
         raise typer.Exit(0 if all(checked) else 1)
     if names:
         for position, name in enumerate(names):
+            if name in (NATIVE, MDNS):
+                raise ArgumentError(
+                    f"{name} is spoken by bcast and has no description",
+                    "see bcast discover --help, and docs/protocol.md or docs/accessories.md",
+                )
             description = load_named(name)
             if as_json:
                 output.result("", _object(description))
@@ -89,6 +101,8 @@ def protocols(
             # One that is broken hides no other.
             output.remark(str(error))
     if as_json:
+        for name, port, group, title in _SPOKEN:
+            output.result("", _spoken_object(name, port, group, title))
         for description in found:
             output.result("", _object(description))
     else:
@@ -152,6 +166,11 @@ def _report(output: Output, name: str, error: "DescriptionError") -> None:
 
 def _table(found: "list[Description]") -> list[str]:
     rows = [("NAME", "PORT", "GROUP", "FOUND BY", "TITLE")]
+    needs = {name: _needs(name) for name, *_ in _SPOKEN}
+    rows += [
+        (name, str(port), group, "probe, presence", title + (" (!)" if needs[name] else ""))
+        for name, port, group, title in _SPOKEN
+    ]
     rows += [
         (d.name, str(d.port), d.group or "-", _ways(d), d.title + (" (!)" if d.needs else ""))
         for d in found
@@ -160,7 +179,20 @@ def _table(found: "list[Description]") -> list[str]:
     lines = [
         "  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-    return lines + [f"(!) {d.name}: {d.needs}" for d in found if d.needs]
+    needs |= {d.name: d.needs for d in found}
+    return lines + [f"(!) {name}: {needed}" for name, needed in needs.items() if needed]
+
+
+def _needs(name: str) -> str:
+    """What this installation lacks for a protocol that isn't described."""
+    from bcast.sweep import check_mdns
+
+    try:
+        if name == MDNS:
+            check_mdns()
+    except ArgumentError as error:
+        return str(error)
+    return ""
 
 
 def _ways(description: "Description") -> str:
@@ -243,6 +275,22 @@ def _told(description: "Description") -> list[str]:
         if form.role in ("reply", "announcement"):
             told.update(dict.fromkeys(hole.name for hole in form.template.holes))
     return [name for name in told if name and name != "*" and not name.startswith("_")]
+
+
+def _spoken_object(name: str, port: int, group: str, title: str) -> dict[str, Any]:
+    return {
+        "event": "protocol",
+        "name": name,
+        "title": title,
+        "port": port,
+        "ports": [port],
+        "group": group,
+        "file": None,
+        "needs": _needs(name),
+        "identified": True,
+        "tells": [],
+        "messages": [],
+    }
 
 
 def _object(description: "Description") -> dict[str, Any]:
