@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from random import SystemRandom
 from typing import Any, NamedTuple, TypeVar
 
 import bcast
@@ -123,10 +124,17 @@ def eventually(look: Callable[[], _Found | None], timeout: float = PATIENCE) -> 
 
 
 def free_port() -> int:
-    """A UDP port of this machine that nobody has now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A UDP port of this machine that nobody has now.
+
+    It isn't one of those that the system gives to whoever needs any, beside us and meanwhile.
+    """
+    while True:
+        port = SystemRandom().randrange(10_000, 28_000)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
         return port
 
 
