@@ -24,6 +24,7 @@ from bcast.interfaces import InterfaceWatcher, Selection, list_interfaces, liste
 from bcast.interfaces.wording import shown
 from bcast.log import DEBUG, log
 from bcast.machine import Attached, Door, Machine
+from bcast.sharing import Sharing, unicast
 from bcast.sockets import RECEIVE_BUFFER
 from bcast.sockets.batch import Batch
 from bcast.sockets.transfer import open_reader
@@ -104,6 +105,7 @@ class Driver(Generic[EventT]):
         self._changes: deque[Notice] = deque(maxlen=_CHANGES)
         self._stations: list[Station] = []
         self._owners: dict[Inlet, Station] = {}
+        self._sharing = Sharing()
         self._rate = 0.0
         self._received = self._bytes = self._drops = self._wakeups = 0
         #: Datagrams read since there was last nothing left to read.
@@ -214,11 +216,13 @@ class Driver(Generic[EventT]):
     def _register(self, station: Station, inlet: Inlet) -> None:
         self._counts = self._counts or inlet.counts
         self._owners[inlet] = station
+        self._sharing.add(inlet, station)
         self._selector.register(inlet.socket, selectors.EVENT_READ, inlet)
 
     def _unregister(self, inlet: Inlet) -> None:
         if inlet.socket in self._selector.get_map():
             self._selector.unregister(inlet.socket)
+        self._sharing.remove(inlet)
         if (station := self._owners.pop(inlet, None)) is not None:
             self._drops += station.note_drops(inlet)
 
@@ -343,13 +347,15 @@ class Driver(Generic[EventT]):
             before = count
             for inlet in waiting:
                 station = self._owners[inlet]
-                if station not in read:
-                    read[station] = {}, {}
-                batches, inlets = read[station]
+                batches, inlets = read.setdefault(station, ({}, {}))
                 inlets.setdefault(inlet.channel.interface.index, set()).add(inlet)
                 for batch in self._read_from(inlet):
                     count += len(batch)
                     batches.setdefault(batch.interface.index, []).append(batch)
+                    for other in self._sharing.others(inlet):
+                        if len(shared := unicast(batch)):
+                            theirs, _ = read.setdefault(other, ({}, {}))
+                            theirs.setdefault(batch.interface.index, []).append(shared)
             # A socket that is readable and gives nothing has nothing to give for now.
             waiting = self._waiting(None) if count > before else []
         self._backlog = self._backlog + count if waiting else 0

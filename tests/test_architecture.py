@@ -34,7 +34,7 @@ LAYERS: dict[int, tuple[tuple[str, ...], ...]] = {
         (
             *("waiting", "counts", "queues", "channels", "results"),
             *("receiver", "legs", "outlets", "sender"),
-            *("attachments", "stations", "driver", "mdns", "sweep", "runners"),
+            *("attachments", "stations", "sharing", "driver", "mdns", "sweep", "runners"),
             *("participant", "browser", "announcer", "impersonator"),
             "lans/",
         ),
