@@ -64,6 +64,16 @@ def gone(pid: int) -> bool:
         return True
 
 
+def wait_until_stopped(pid: int) -> None:
+    """Until a process has stopped (SIGSTOP)."""
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def with_path() -> dict[str, str]:
     """An environment in which Python finds what it finds here."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -491,21 +501,26 @@ def test_the_end_of_a_lab_does_not_wait_for_what_is_stopped(lab: Lab) -> None:
         stopped = other.host("a").start(["sleep", "60"])
         stopped.send_signal(signal.SIGSTOP)
         pid = stopped.pid
-        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-            time.sleep(0.01)
+        wait_until_stopped(pid)
     assert gone(pid)
     assert time.monotonic() - began < 3.0
 
 
-def test_kill_minus_nine_leaves_nothing_behind(lab: Lab) -> None:
+@pytest.mark.parametrize("stopped", [False, True])
+def test_kill_minus_nine_leaves_nothing_behind(lab: Lab, stopped: bool) -> None:
     code = f"""
-import time
+import signal, time
 from bcast.lab import Lab
 from tests import test_lab
 with Lab(privileged={lab.privileged}) as made:
     a = made.host("a")
     a.connect(made.segment("blue"))
-    pids = test_lab.pids_of(a.start_python(test_lab.DAEMON))
+    running = a.start_python(test_lab.DAEMON)
+    pids = test_lab.pids_of(running)
+    if {stopped}:
+        running.send_signal(signal.SIGSTOP)
+        test_lab.wait_until_stopped(running.pid)
+        test_lab.wait_until_stopped(test_lab.parent_of(running.pid))  # nsenter
     print(a.pid, made.segments[0].pid, made.pid, *pids, flush=True)
     time.sleep(60)
 """

@@ -245,7 +245,9 @@ class Namespace:
             cwd=cwd,
             encoding="utf-8",
             errors="replace",
-            start_new_session=not attached,
+            # A group of its own in our session: should we be killed, the kernel wakes what is
+            # stopped in it (setpgid(2)). nsenter has to see that its command is dead.
+            process_group=None if attached else 0,
         )
 
     def _saying(self, args: Sequence[str]) -> str:
