@@ -352,6 +352,10 @@ def pytest_runtest_makereport(
     if report.failed and (lans := item.stash.get(_LANS, None)):
         for number, made in enumerate(lans):
             _tell(item, call, report, made, number)
+    if isinstance(report.longrepr, tuple) and report.longrepr[0] == __file__:
+        # Skipped from here: what the person looks for is the test.
+        path, line, _ = item.location
+        report.longrepr = path, (line or 0) + 1, report.longrepr[2]
     return report
 
 

@@ -140,7 +140,9 @@ def test_a_lab_that_is_forbidden_is_skipped_with_the_setting(
     monkeypatch.setattr("bcast.lans.lab.lab_unavailable", lambda privileged=False: reason)
     result = run("def test_it(bcast_lab): ...")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["SKIPPED * no lab: kernel.unprivileged_userns_clone is 0; as *"])
+    result.stdout.fnmatch_lines(
+        ["SKIPPED * test_*.py:*: no lab: kernel.unprivileged_userns_clone is 0; as *"]
+    )
     run("def test_it(bcast_lab): ...", "--bcast-require").assert_outcomes(errors=1)
 
 
@@ -277,7 +279,9 @@ def test_what_a_kind_cannot_do_is_skipped(run: Run) -> None:
     """
     result = run(suite, "--bcast-lan=loopback")
     result.assert_outcomes(skipped=2)
-    result.stdout.fnmatch_lines(["*lamp can't roam: lo is the only network*"])
+    result.stdout.fnmatch_lines(
+        ["SKIPPED * test_suite.py:3: *lamp can't roam: lo is the only network*"]
+    )
     run(suite, "--bcast-lan=loopback", "--bcast-require").assert_outcomes(failed=1, errors=1)
 
 
