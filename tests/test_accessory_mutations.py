@@ -147,4 +147,4 @@ def test_mutations_are_near_enough(name: str) -> None:
     for _ in range(2_000):
         changed = mutate(random.choice(payloads()[name]), valid(random), random)
         decoded += isinstance(description.decode(changed, roles=ALL_ROLES), Decoded)
-    assert 20 < decoded < 1_990
+    assert 10 < decoded < 1_990  # few where a checksum covers all

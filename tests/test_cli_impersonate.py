@@ -160,11 +160,11 @@ def test_what_arrives_is_decoded_and_what_does_not_fit_is_explained(lan: Lan, sc
 
 
 def test_listening_says_where_else_a_protocol_is_spoken(lan: Lan) -> None:
-    done = run_bcast(lan.a, "listen", "--protocol", "kasa", "-t", "0")
-    assert "listening on port 9999 of" in done.stderr
-    assert "kasa is also spoken on port 20002, 20004: choose with -p" in done.stderr
-    done = run_bcast(lan.a, "listen", "--protocol", "kasa", "-p", "20002", "-t", "0")
-    assert "kasa is also spoken on port 9999, 20004" in done.stderr
+    done = run_bcast(lan.a, "listen", "--protocol", "tapo", "-t", "0")
+    assert "listening on port 20002 of" in done.stderr
+    assert "tapo is also spoken on port 20004: choose with -p" in done.stderr
+    done = run_bcast(lan.a, "listen", "--protocol", "tapo", "-p", "20004", "-t", "0")
+    assert "tapo is also spoken on port 20002" in done.stderr
 
 
 def test_the_catalogue_is_decoded_without_being_asked_to(lan: Lan) -> None:

@@ -195,16 +195,16 @@ def test_another_process_reads_the_file(tmp_path: Path) -> None:
 
 
 @ON_LINUX
-@pytest.mark.parametrize("port", [9999, 20002])
+@pytest.mark.parametrize("port", [20002, 20004])
 def test_without_one_of_its_ports_it_does_not_start(port: int) -> None:
     with turn(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", port))
         with (
             nothing_leaks(),
             LoopbackLan() as lan,
-            pytest.raises(PortTakenError, match=f"kasa: lo: UDP port {port} is taken"),
+            pytest.raises(PortTakenError, match=f"tapo: lo: UDP port {port} is taken"),
         ):
-            lan.accessory("kasa")
+            lan.accessory("tapo")
 
 
 @ON_LINUX
@@ -376,7 +376,7 @@ def unusable() -> Fake:
         (lambda lan: lan.accessory("kasa", count=0), "can't stand in for 0 accessories"),
         (lambda lan: lan.accessory("lifx", name="x" * 33), "lifx: label can't be written"),
         (lambda lan: lan.accessory("knx", id="?"), "knx: found can't be written"),
-        (lambda lan: lan.accessory("kasa").change(port="x"), "kasa: .* can't be written"),
+        (lambda lan: lan.accessory("kasa").change(mac="x"), "kasa: .* can't be written"),
         (lambda lan: lan.accessory("kasa").switch(forgets_goodbye=True), "no goodbye to forget"),
         (lambda lan: lan.accessory("kassa", count=2), "'kassa' is no protocol"),
         (lambda lan: lan.accessory("./nosuch.toml"), "can't read nosuch.toml"),

@@ -228,8 +228,8 @@ _CLIENTS = (
         _KASA,
     ),
     Client(
-        "kasa",
-        Program("python-kasa (Tapo)", "python-kasa"),
+        "tapo",
+        Program("python-kasa", "python-kasa"),
         "kasa_discover",
         {"id": "8006E3A2", "address": "{address}", "built": "P100", "asked": 20002},
         {"id": "8006E3A2", "model": "P100(EU)"},
