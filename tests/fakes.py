@@ -78,6 +78,7 @@ class Fake(Description):
         self.needs = ""
         self._values = example
         self.names = {hole.name for one in messages for hole in one.template.holes}
+        self.says = frozenset(self.names)
 
     def accessory(
         self, values: Mapping[str, Value], *, own: Own, random: Random

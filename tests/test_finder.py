@@ -368,7 +368,9 @@ def test_an_address_in_a_probe_is_answered_only_on_the_link() -> None:
         ("kasa", {"mac": "x"}, "kasa: sysinfo can't be written: 'x' isn't a hardware address"),
         ("tuya", {"active": "no"}, "tuya: encrypted can't be written: 'no' isn't an integer"),
         ("lifx", {"name": "n" * 33}, "lifx: label can't be written: .* there is room for 32"),
-        ("lifx", {"colour": 1}, "lifx has no value called 'colour': it has address, id,"),
+        ("lifx", {"colour": 1}, "lifx has no value called 'colour': it has id, name, port,"),
+        ("kasa", {"port": 80}, "kasa has no value called 'port': it has feature, firmware, "),
+        ("wiz", {"type": "x"}, "wiz has no value called 'type': it has env, firmware, id, m"),
     ],
 )
 def test_what_could_never_be_said_is_refused_at_once(

@@ -92,6 +92,8 @@ class Description:
         self._book = Book((self,))
         #: Every name that a hole of the description has; what else is given is for ``{*}``.
         self.names = {h.name for form in messages for h in form.template.holes} | {*_IDENTITY}
+        #: Those that its accessories say something by; ``*``: whatever it is called.
+        self.says = self._said()
         self._fallback: dict[str, Value] | None = None
         self._rest: dict[str, Value] = {}
         self.hears = frozenset(
@@ -100,6 +102,18 @@ class Description:
             for port in (*form.ports, form.source_port, form.to.port, self.port)
             if port
         )
+
+    def _said(self) -> frozenset[str]:
+        said = {*self._defaults}
+        said.update(name for name, one in self._device.items() if isinstance(one, TextPattern))
+        for form in self.messages:
+            if form.role != "probe":
+                said.update(hole.name for hole in form.template.holes)
+        for row in (row for rows in self.rows.values() for row in rows):
+            for value in row.values():
+                if isinstance(value, TextPattern):
+                    said.update(hole.name for hole in value.holes)
+        return frozenset(said)
 
     @property
     def identified(self) -> bool:

@@ -120,13 +120,14 @@ def _number(hardware_address: str | None) -> int:
 
 
 def _check(given: Mapping[str, Value], description: Description) -> None:
-    """Raises `ArgumentError` for a name that no message has, unless one takes any."""
-    known = description.names
-    if "*" in known:
-        return
+    """Raises `ArgumentError` for a name by which nothing is said."""
+    says = description.says
     for name in given:
-        if name not in known:
-            listed = sorted(one for one in known if one and one[0] not in "_#")
+        # Whoever has no id or name of its own can be given one, for what is written here.
+        if name in says or name in ("id", "name"):
+            continue
+        if "*" not in says or name in description.names:
+            listed = sorted(one for one in says if one and one[0] not in "_#*")
             near = get_close_matches(name, listed, n=1)
             advice = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(listed)}"
             raise ArgumentError(f"{description.name} has no value called '{name}'", advice)
