@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from itertools import groupby
 
 from bcast.channels import Channel, Channels, InterfaceState, News, Notice
@@ -19,7 +19,7 @@ from bcast.datagram import Endpoint, Family, Group, Interface, InterfaceFlag, IP
 from bcast.destinations import ALL_HOSTS, Destination, targets
 from bcast.errors import PortTakenError, SocketError
 from bcast.interfaces.wording import shown
-from bcast.legs import Leg, leg_to
+from bcast.legs import Leg, leg_beside, leg_to
 from bcast.log import INFO, WARNING, log
 from bcast.machine import Attached, Door, Doorway, Outgoing
 from bcast.outlets import Outlet
@@ -47,6 +47,10 @@ _RUN = 8
 
 # Destinations whose way is remembered: peers come and go, and a source may be forged.
 _LEGS = 1024
+
+# The first group (RFC 5771), and what link-local addresses begin with.
+_GROUPS = IPv4Address("224.0.0.0")
+_LINK_LOCAL = 0xA9FE
 
 # The socket's own or the interface's queue is full. The datagram is lost, as on the way.
 _FULL = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM)
@@ -121,6 +125,8 @@ class Attachments(Channels):
         self._withdraw = closing
         self._outlets: dict[tuple[int, Family], Outlet] = {}
         self._legs: dict[tuple[int, Endpoint], Leg | None] = {}
+        #: The leg to some IPv4 host, of interfaces with one IPv4 address.
+        self._known: dict[int, Leg] = {}
         self._failures: dict[tuple[int, Family], SocketError] = {}
         self._replaced: set[int] = set()
         self._transmit: SendBatch | None = None
@@ -240,6 +246,7 @@ class Attachments(Channels):
     def keep_up(self, news: News, now: float) -> list[Notice]:
         # What leads where may have changed with the interfaces.
         self._legs.clear()
+        self._known.clear()
         return super().keep_up(news, now)
 
     def replaced(self) -> set[int]:
@@ -358,6 +365,9 @@ class Attachments(Channels):
         return leg
 
     def _make_leg(self, index: int, there: Endpoint) -> Leg | None:
+        plain = _is_plain(there.address)
+        if plain and (known := self._known.get(index)) is not None:
+            return leg_beside(known, there)
         channel = self.by_index.get(index)
         family = Family(there.address.version)
         outlet = self._outlets.get((index, family))
@@ -366,7 +376,10 @@ class Attachments(Channels):
         found = targets(channel.interface, _destination(there.address))
         if isinstance(found, str) or not found:
             return None
-        return leg_to(channel.interface, found[0], there.port)
+        leg = leg_to(channel.interface, found[0], there.port)
+        if plain and leg is not None and len(channel.interface.addresses_of(family)) == 1:
+            self._known[index] = leg
+        return leg
 
 
 def _told_of(name: str, error: SocketError) -> SocketError:
@@ -376,6 +389,15 @@ def _told_of(name: str, error: SocketError) -> SocketError:
     told = type(error)(f"{name}: {error.message}", error.advice)
     told.error, told.interface, told.operation = error.error, error.interface, error.operation
     return told
+
+
+def _is_plain(address: IPAddress) -> bool:
+    """Whether it is that of an IPv4 host, and not link-local (RFC 3927)."""
+    return (
+        isinstance(address, IPv4Address)
+        and address < _GROUPS
+        and int(address) >> 16 != _LINK_LOCAL
+    )
 
 
 def _destination(address: IPAddress) -> Destination:

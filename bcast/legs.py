@@ -15,9 +15,9 @@ from bcast.errors import TooLargeError
 from bcast.interfaces import Selection, Skipped, kernel_choice
 from bcast.sockets import platform
 from bcast.sockets.plan import SetOption
-from bcast.sockets.transfer import Way, way_to
+from bcast.sockets.transfer import Way, way_beside, way_to
 
-__all__ = ["Leg", "Plan", "leg_to", "make_plan"]
+__all__ = ["Leg", "Plan", "leg_beside", "leg_to", "make_plan"]
 
 
 class Leg(NamedTuple):
@@ -129,3 +129,14 @@ def leg_to(interface: Interface, target: Target, port: int) -> Leg | None:
         bare = way_to(there, port, scope, told)
     limit = interface.payload_limit(source.family)
     return Leg(interface, target, Endpoint(there, port), way, bare, key, special, limit)
+
+
+def leg_beside(leg: Leg, there: Endpoint) -> Leg:
+    """What `leg_to` makes of another host, given the leg to one: from the same source, fast.
+
+    For IPv4 hosts that aren't link-local. Whoever answers a search meets a new endpoint each time.
+    """
+    interface, target, _, way, bare, key, special, limit = leg
+    beside = way_beside(way, there.address, there.port)
+    to = Target(target.source, there.address)
+    return Leg(interface, to, there, beside, bare, key, special, limit)

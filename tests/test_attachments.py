@@ -16,6 +16,7 @@ from bcast.attachments import Attachments, Inlet
 from bcast.datagram import Address, Endpoint, Family, Interface, InterfaceFlag
 from bcast.destinations import DEFAULT_GROUPS
 from bcast.interfaces import differences
+from bcast.legs import Leg
 from bcast.machine import Outgoing
 from tests.command import free_port
 from tests.loopback import loopback, nothing_leaks
@@ -123,6 +124,30 @@ def test_ways_are_remembered_within_bounds(world: World) -> None:
         there = Endpoint(IPv4Address("127.0.0.1"), port)
         world.made._leg(index, there)
     assert len(world.made._legs) <= 1024
+
+
+def test_a_way_beside_a_known_one_is_the_same(world: World) -> None:
+    world.start(lo_as("127.0.0.1"))
+    index = world.listed[0].index
+    hosts = (
+        "127.0.0.9",
+        "10.1.2.3",
+        "255.255.255.255",
+        "127.255.255.255",
+        "239.1.2.3",
+        "169.254.1.1",
+    )
+
+    def legs() -> list[Leg | None]:
+        return [world.made._leg(index, Endpoint(IPv4Address(one), 9)) for one in hosts]
+
+    fresh = []
+    for one in hosts:
+        world.made._known.clear()
+        fresh.append(world.made._leg(index, Endpoint(IPv4Address(one), 9)))
+    world.made._legs.clear()
+    assert legs() == fresh
+    assert [leg.target.all_hosts for leg in fresh if leg] == [False, False, True, *[False] * 3]
 
 
 def test_drops_are_counted_from_the_last_time(world: World) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from bcast.datagram import Address, Endpoint, Interface, InterfaceFlag, Kind
 from bcast.destinations import ALL_HOSTS, Target, parse_destination
 from bcast.errors import TooLargeError
 from bcast.interfaces import select
-from bcast.legs import Plan, leg_to, make_plan
+from bcast.legs import Plan, leg_beside, leg_to, make_plan
 from bcast.sockets import bsd, linux
 from bcast.sockets.plan import Platform
 
@@ -84,6 +86,20 @@ def test_what_stays_on_the_link_has_a_scope(
     assert leg.way.address == address
     assert leg.there == Endpoint(ip_address(to), 9)
     assert leg.way.ancillary == used.send_ancillary(ETH0, source.address)
+
+
+@pytest.mark.parametrize("used", [linux, bsd.system("freebsd14")], ids=["linux", "freebsd"])
+@given(st.ip_addresses(v=4), st.integers(1, 65535))
+def test_the_way_to_another_host_is_as_if_it_were_the_first(
+    used: Platform, address: IPv4Address, port: int
+) -> None:
+    assume(not address.is_multicast and not address.is_link_local and address != ALL_HOSTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bcast.legs.platform", used)
+        known = leg_to(ETH0, Target(FOUR, IPv4Address("10.9.1.7")), 9)
+        assert known is not None
+        made = leg_to(ETH0, Target(FOUR, address), port)
+        assert leg_beside(known, Endpoint(address, port)) == made
 
 
 def test_no_broadcast_address_is_no_way(monkeypatch: pytest.MonkeyPatch) -> None:

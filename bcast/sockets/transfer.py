@@ -29,6 +29,7 @@ __all__ = [
     "queue_cost",
     "queue_room",
     "send_plainly",
+    "way_beside",
     "way_to",
 ]
 
@@ -63,6 +64,15 @@ def way_to(address: IPAddress, port: int, scope: int, ancillary: Ancillary) -> W
         if mmsg.available():
             laid = mmsg.Heading(source_key(to), mmsg.lay_out(ancillary))
     return Way(to, ancillary, laid)
+
+
+def way_beside(way: Way, address: IPAddress, port: int) -> Way:
+    """The same way to another IPv4 address."""
+    to = str(address), port
+    laid = way.laid
+    if laid is not None:
+        laid = type(laid)(source_key(to), laid.control)
+    return Way(to, way.ancillary, laid)
 
 
 def open_reader(interfaces: Mapping[int, Interface]) -> Reader:
