@@ -8,12 +8,13 @@ side.
 
 from __future__ import annotations
 
-import selectors
+import select
 from collections.abc import Callable
 from functools import lru_cache
 from heapq import heappop, heappush
 from random import Random
 from time import monotonic
+from typing import Any
 
 from bcast.attachments import Attachments, Inlet
 from bcast.datagram import Family
@@ -32,6 +33,8 @@ __all__ = ["Crowd"]
 
 # What one call reads at most; fewer, and the socket is empty.
 _BATCH = 64
+# EPOLLIN.
+_READABLE = 1
 # Probes that are on their way at once.
 _PROBES = 64
 
@@ -50,7 +53,9 @@ class Crowd:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._selector = selectors.DefaultSelector()
+        self._inlets: dict[int, tuple[_Peer, Inlet]] = {}
+        # Selectors would add to what an answer takes: a host has one socket to look at.
+        self._epoll: Any = getattr(select, "epoll")()  # noqa: B009
         self._due: list[tuple[float, int, _Peer]] = []
         self._read = open_reader({})
         # All of them hear the same probes.
@@ -74,7 +79,8 @@ class Crowd:
         attachments.raise_if_none()
         peer = _Peer(machine, attachments)
         for inlet in inlets:
-            self._selector.register(inlet.socket, selectors.EVENT_READ, (peer, inlet))
+            self._epoll.register(inlet.socket, _READABLE)
+            self._inlets[inlet.socket.fileno()] = peer, inlet
         now = monotonic()
         machine.interfaces_changed(attachments.attached, now)
         self._say(peer, now)
@@ -84,8 +90,8 @@ class Crowd:
         while not until():
             now = monotonic()
             left = self._due[0][0] - now if self._due else 1.0
-            for key, _ in self._selector.select(min(max(left, 0.0), 1.0)):
-                self._take(*key.data)
+            for number, _ in self._epoll.poll(min(max(left, 0.0), 1.0)):
+                self._take(*self._inlets[number])
             now = monotonic()
             while self._due and self._due[0][0] <= now:
                 due, _, peer = heappop(self._due)
