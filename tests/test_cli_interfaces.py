@@ -8,7 +8,7 @@ import pytest
 
 from bcast.datagram import Family
 from bcast.lab import Host, Lab
-from tests.command import COMMAND, any_lab, environment, events, eventually, run_bcast, start_bcast
+from tests.command import COMMAND, PATIENCE, any_lab, environment, events, run_bcast, start_bcast
 
 pytestmark = pytest.mark.kernel("hosts with several interfaces")
 
@@ -133,15 +133,21 @@ def test_watching() -> None:
         until = "watching for changes"
         plain = start_bcast(host, *args, until=until)
         objects = start_bcast(host, *args, "--json", until=until)
+
+        def is_told(sentence: str, name: str) -> None:
+            # By both, before anything else happens: what happens at once may be told as one.
+            plain.wait_for(sentence, timeout=PATIENCE)
+            objects.wait_for(f'"name":"{name}"', timeout=PATIENCE)
+
+        objects.wait_for('"present"', timeout=PATIENCE)
         host.setup("ip link set eth0 down")
-        plain.wait_for("eth0 went down")
+        is_told("eth0 went down", "eth0")
         host.setup("ip link set eth0 up", "ip addr add 10.9.1.9/24 brd + dev eth0")
-        plain.wait_for("eth0 came up and got 10.9.1.9/24")
+        is_told("eth0 came up and got 10.9.1.9/24", "eth0")
         host.setup("ip link add v8 type veth peer name v9")
-        plain.wait_for("v8 appeared")
+        is_told("v8 appeared", "v8")
         host.setup("ip link del v8")
-        plain.wait_for("v8 was deleted")
-        eventually(lambda: "removed" in objects.output())
+        is_told("v8 was deleted", "v8")
         assert plain.interrupt() == 0
         assert objects.terminate() == 0
         found = [(e["change"], e["name"]) for e in events(objects.output())]
